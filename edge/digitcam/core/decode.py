@@ -1,0 +1,160 @@
+"""Network output to digits and boxes, in input pixels: pure numpy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from digitcam.core.arrays import FloatArray
+from digitcam.core.boxes import iou, union
+from digitcam.core.card import GridHead, SlotsHead, Thresholds
+
+SAME_DIGIT_IOU = 0.5
+"""Two cells whose boxes overlap at least so much speak of the same digit."""
+
+
+class Digit(NamedTuple):
+    """One digit: its character, the probability of that character (0..1), its box [4] in input pixels."""
+
+    value: str
+    confidence: float
+    box_xywh: FloatArray
+
+
+class Line(NamedTuple):
+    """A number: its digits from left to right. Its confidence is the probability that all of them are right."""
+
+    digits: tuple[Digit, ...]
+
+    @property
+    def number(self) -> str:
+        """The digits as one string; leading zeros count."""
+        return "".join(digit.value for digit in self.digits)
+
+    @property
+    def confidence(self) -> float:
+        """Product of the digits' confidences, 0..1."""
+        return float(np.prod([digit.confidence for digit in self.digits]))
+
+    @property
+    def box_xywh(self) -> FloatArray:
+        """The union of the digits' boxes [4]."""
+        return union(np.array([digit.box_xywh for digit in self.digits]))
+
+
+def decode(logits: FloatArray, boxes: FloatArray, head: GridHead | SlotsHead, thresholds: Thresholds) -> list[Line]:
+    """Return the numbers in one image, best first; the tensors are the network's outputs without the batch axis."""
+    if isinstance(head, GridHead):
+        return group(decode_grid(logits, boxes, head, thresholds))
+    return decode_slots(logits, boxes, head)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Return probabilities over the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: FloatArray = shifted / shifted.sum(axis=-1, keepdims=True)
+    return result
+
+
+def cell_centres(rows: int, columns: int, stride: int) -> FloatArray:
+    """Return the centres [rows, columns, 2] (x, y) of the cells in input pixels."""
+    y, x = np.mgrid[:rows, :columns]
+    return ((np.stack([x, y], axis=-1) + 0.5) * stride).astype(np.float32)
+
+
+def grid_boxes(raw: FloatArray, stride: int) -> FloatArray:
+    """Turn a grid's box output [rows, columns, 4] into boxes x, y, width, height in input pixels.
+
+    The output holds, in strides, the way from the cell's centre to the digit's centre (x, y), and the natural
+    logarithm of its width and height.
+    """
+    centres = cell_centres(raw.shape[0], raw.shape[1], stride) + raw[..., :2] * stride
+    sizes = np.exp(np.clip(raw[..., 2:], -4, 6)) * stride
+    return np.concatenate([centres - sizes / 2, sizes], axis=-1)
+
+
+def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, thresholds: Thresholds) -> list[Digit]:
+    """Let the cells vote for digits.
+
+    A cell is heard when its probability of being any digit reaches `thresholds.digit`. Starting from the surest,
+    all cells whose boxes overlap it speak of the same digit; their probabilities and boxes are averaged, weighted
+    by how sure each is. Averaging beats keeping the best cell alone, and steadies int8's coarse steps.
+
+    Parameters
+    ----------
+    logits
+        [rows, columns, classes], none last.
+    boxes
+        [rows, columns, 4], see `grid_boxes`.
+    """
+    probabilities = softmax(logits)
+    sure = 1 - probabilities[..., -1]
+    heard = sure >= thresholds.digit
+    scores, votes = sure[heard], probabilities[heard][:, :-1]
+    places = grid_boxes(boxes, head.stride)[heard]
+    digits = []
+    left = np.argsort(-scores, kind="stable")
+    while len(left):
+        same = iou(places[left[0]], places[left]) >= SAME_DIGIT_IOU
+        same[0] = True
+        cells, left = left[same], left[~same]
+        weights = scores[cells] / scores[cells].sum()
+        vote = weights @ votes[cells]
+        best = int(vote.argmax())
+        digits.append(Digit(head.alphabet[best], float(vote[best]), weights @ places[cells]))
+    return digits
+
+
+def group(digits: list[Digit]) -> list[Line]:
+    """Join digits into numbers, the surest and longest number first.
+
+    Going from left to right, a digit continues the nearest line whose last digit is of like height (within a
+    factor 1.6), stands level with it (centres within half a height) and is at most 1.2 heights away.
+    """
+    lines: list[list[Digit]] = []
+    for digit in sorted(digits, key=lambda d: float(d.box_xywh[0] + d.box_xywh[2] / 2)):
+        x, y, _, height = digit.box_xywh
+        best, nearest = None, np.inf
+        for line in lines:
+            last_x, last_y, last_width, last_height = line[-1].box_xywh
+            gap, size = x - (last_x + last_width), max(height, last_height)
+            level = abs((y + height / 2) - (last_y + last_height / 2)) <= 0.5 * size
+            like = size <= 1.6 * min(height, last_height)
+            if level and like and gap <= 1.2 * size and gap < nearest:
+                best, nearest = line, gap
+        if best is None:
+            lines.append([digit])
+        else:
+            best.append(digit)
+    numbers = [Line(tuple(line)) for line in lines]
+    return sorted(numbers, key=lambda n: -sum(digit.confidence for digit in n.digits))
+
+
+def decode_slots(logits: FloatArray, box: FloatArray, head: SlotsHead) -> list[Line]:
+    """Read positions from the first to the first "none".
+
+    Parameters
+    ----------
+    logits
+        [positions, classes], none last.
+    box
+        [4]: centre x, centre y, height, width in input pixels (the seed's form). The digits share it evenly.
+    """
+    probabilities = softmax(logits)
+    none = len(head.alphabet)
+    best = probabilities.argmax(axis=-1)
+    length = int(np.argmax(best == none)) if (best == none).any() else len(best)
+    if length == 0:
+        return []
+    x, y, height, width = box
+    step = width / length
+    digits = [
+        Digit(
+            head.alphabet[best[i]],
+            float(probabilities[i, best[i]]),
+            np.array([x - width / 2 + i * step, y - height / 2, step, height], dtype=np.float32),
+        )
+        for i in range(length)
+    ]
+    return [Line(tuple(digits))]

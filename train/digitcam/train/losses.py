@@ -1,0 +1,108 @@
+"""What training minimises, for each head."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from digitcam.core.card import GridHead, SlotsHead
+
+NOBODY = -1
+"""Label of the padding where an image has fewer digits than the batch's most."""
+INNER, OUTER = 0.25, 0.36
+"""Cells closer to a digit's centre than INNER of its box speak of it; between INNER and OUTER they may or not."""
+
+
+def grid_targets(
+    labels: Tensor, boxes: Tensor, rows: int, columns: int, stride: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Say for every cell what it ought to answer.
+
+    Parameters
+    ----------
+    labels
+        int64 [B, N], class of each digit, `NOBODY` where there is none.
+    boxes
+        float32 [B, N, 4] x, y, width, height in input pixels.
+
+    Returns
+    -------
+    owner
+        int64 [B, rows, columns]: which digit the cell speaks of, or `NOBODY`. The cell nearest to a digit's
+        centre always speaks of it, however small the digit.
+    free
+        bool [B, rows, columns]: the cell's class does not count.
+    target
+        float32 [B, N, rows, columns, 4]: what the box output must be for each digit, see `core.decode.grid_boxes`.
+    """
+    y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    cells = (torch.stack([x, y], dim=-1) + 0.5) * stride  # [rows, columns, 2]
+    size = boxes[:, :, None, None, 2:].clamp(min=1)
+    away = boxes[:, :, None, None, :2] + size / 2 - cells  # [B, N, rows, columns, 2]
+    target = torch.cat([away / stride, (size / stride).log().expand_as(away)], dim=-1)
+
+    distance = (away / size).abs().amax(dim=-1)  # in boxes
+    distance = distance.masked_fill((labels == NOBODY)[:, :, None, None], torch.inf)
+    nearest = away.square().sum(dim=-1).flatten(2).argmin(dim=-1)  # [B, N]
+    at_centre = F.one_hot(nearest, rows * columns).bool().reshape(distance.shape) & distance.isfinite()
+    closest, owner = distance.masked_fill(at_centre, 0.0).min(dim=1)
+    free = (closest > INNER) & (closest < OUTER)
+    return owner.masked_fill(closest > INNER, NOBODY), free, target
+
+
+def grid_loss(
+    output: tuple[Tensor, Tensor], labels: Tensor, boxes: Tensor, head: GridHead, box_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return the class loss and the weighted box loss, each a mean over the cells that speak of digits.
+
+    Class: cross entropy over digits and "none". Box: smooth L1 (Girshick 2015, beta 0.05) on `grid_boxes`' form.
+    """
+    logits, places = output
+    none = len(head.alphabet)
+    owner, free, target = grid_targets(labels, boxes, logits.shape[1], logits.shape[2], head.stride)
+    digit = owner != NOBODY
+    index = owner.clamp(min=0)
+    wanted = labels.gather(1, index.flatten(1)).reshape(owner.shape)
+    wanted = torch.where(digit, wanted, none)
+    count = digit.sum().clamp(min=1)
+
+    entropy = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").reshape(owner.shape)
+    class_loss = entropy.masked_fill(free, 0.0).sum() / count
+
+    aim = target.gather(1, index[:, None, :, :, None].expand(-1, -1, -1, -1, 4))[:, 0]
+    box_loss = F.smooth_l1_loss(places[digit], aim[digit], beta=0.05, reduction="sum") / count
+    return class_loss, box_weight * box_loss
+
+
+def slots_loss(
+    output: tuple[Tensor, Tensor], labels: Tensor, boxes: Tensor, head: SlotsHead, box_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return the class loss, a mean over positions with missing digits as "none", and the weighted box loss.
+
+    The box loss is smooth L1 (beta 1 px) on centre x, centre y, height and width of the digits' common box, in
+    strides of 16 px, so that it is of the size of the cross entropy.
+    """
+    logits, place = output
+    none = len(head.alphabet)
+    wanted = F.pad(labels, (0, head.positions - labels.shape[1]), value=NOBODY)
+    wanted = wanted.masked_fill(wanted == NOBODY, none)
+    class_loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+
+    missing = (labels == NOBODY)[..., None]
+    low = boxes[..., :2].masked_fill(missing, torch.inf).amin(dim=1)
+    high = (boxes[..., :2] + boxes[..., 2:]).masked_fill(missing, -torch.inf).amax(dim=1)
+    size = high - low
+    aim = torch.cat([low + size / 2, size.flip(-1)], dim=-1)
+    some = ~missing.all(dim=1)[:, 0]
+    box_loss = F.smooth_l1_loss(place[some] / 16, aim[some] / 16, beta=1 / 16, reduction="sum") / some.sum().clamp(min=1)
+    return class_loss, box_weight * box_loss
+
+
+def loss(
+    output: tuple[Tensor, Tensor], labels: Tensor, boxes: Tensor, head: GridHead | SlotsHead, box_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Return (class loss, weighted box loss) of a batch for either head; training minimises their sum."""
+    if isinstance(head, GridHead):
+        return grid_loss(output, labels, boxes, head, box_weight)
+    return slots_loss(output, labels, boxes, head, box_weight)
