@@ -37,9 +37,7 @@ def rng_for(seed: int, stream: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, index, 0, 0]))
 
 
-def lay_out(
-    tiles: Sequence[UInt8Array], number: str, height: int, width: int, rng: np.random.Generator
-) -> Sample:
+def lay_out(tiles: Sequence[UInt8Array], number: str, height: int, width: int, rng: np.random.Generator) -> Sample:
     """Put equal square tiles side by side at a random place on a black canvas."""
     side = len(tiles[0])
     y = int(rng.integers(height - side + 1))

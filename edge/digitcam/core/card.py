@@ -22,11 +22,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of the card's parts."""
-
-
-class Input(_Strict):
+class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The network's input: uint8 [1, height, width, channels] as the camera gives it (grey, or BGR)."""
 
     height: Positive
@@ -37,7 +33,7 @@ class Input(_Strict):
     fill: Annotated[int, msgspec.Meta(ge=0, le=255)] = 0
 
 
-class GridHead(_Strict, tag="grid", tag_field="kind"):
+class GridHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="grid", tag_field="kind"):
     """Each cell of a map says digit or none and where its box is; see `core.decode.decode_grid`.
 
     Outputs: `logits` [1, height/stride, width/stride, len(alphabet)+1], none last;
@@ -48,7 +44,7 @@ class GridHead(_Strict, tag="grid", tag_field="kind"):
     alphabet: str = "0123456789"
 
 
-class SlotsHead(_Strict, tag="slots", tag_field="kind"):
+class SlotsHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="slots", tag_field="kind"):
     """A fixed number of positions and one box; see `core.decode.decode_slots`.
 
     Outputs: `logits` [1, positions, len(alphabet)+1], none last; `boxes` [1, 4].
@@ -58,14 +54,14 @@ class SlotsHead(_Strict, tag="slots", tag_field="kind"):
     alphabet: str = "0123456789"
 
 
-class Thresholds(_Strict):
+class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`digit`: a cell with at least this probability of being some digit counts; `accept`: of a whole reading."""
 
     digit: Share = 0.5
     accept: Share = 0.5
 
 
-class Training(_Strict):
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the weights come from."""
 
     recipe: str
@@ -74,14 +70,14 @@ class Training(_Strict):
     commit: str
 
 
-class Licence(_Strict):
+class Licence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Terms of the data the network learned from, and of its weights."""
 
     data: str
     weights: str
 
 
-class Card(_Strict, kw_only=True):
+class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One bundle's contract."""
 
     schema: int = SCHEMA

@@ -25,6 +25,7 @@ INK = 40
 def tiles() -> UInt8Array:
     """Return the digits uint8 [10, variants, SIZE, SIZE]; the variants are the fonts, each thin, plain and bold."""
     sheet = cv2.imread(str(ATLAS), cv2.IMREAD_GRAYSCALE)
+    assert sheet is not None, "the wheel lacks core/glyphs.png"
     plain = sheet.reshape(-1, SIZE, 10, SIZE).transpose(2, 0, 1, 3)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     flat = plain.reshape(-1, SIZE)
@@ -36,7 +37,8 @@ def tiles() -> UInt8Array:
 def _grid(side: int) -> FloatArray:
     """Return pixel places [side, side, 2] (x, y) measured from the centre of a tile, in tile sides."""
     y, x = np.mgrid[:side, :side].astype(np.float32)
-    return (np.stack([x, y], axis=-1) + np.float32(0.5)) / np.float32(side) - np.float32(0.5)
+    places: FloatArray = (np.stack([x, y], axis=-1) + np.float32(0.5)) / np.float32(side) - np.float32(0.5)
+    return places
 
 
 @cache
@@ -44,8 +46,7 @@ def _ripples(side: int) -> FloatArray:
     """Return 64 smooth displacement fields [64, side, side, 2], standard deviation 1, always the same."""
     noise = np.random.Generator(np.random.Philox(28)).standard_normal((64, 28, 28, 2), dtype=np.float32)
     smooth = [cv2.GaussianBlur(field, (0, 0), 5, borderType=cv2.BORDER_REFLECT) for field in noise]
-    fields = np.stack([cv2.resize(field / field.std(), (side, side)) for field in smooth])
-    return fields
+    return np.stack([cv2.resize(field / field.std(), (side, side)) for field in smooth])
 
 
 def warp(tile: UInt8Array, side: int, strength: float, rng: np.random.Generator) -> UInt8Array:

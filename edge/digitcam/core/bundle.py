@@ -1,0 +1,137 @@
+"""A bundle: one folder, or the same zipped as `NAME.digitcam`, with a card, networks and golden inputs.
+
+Every file is checked against the card's SHA-256 when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.card import FORMATS, Card, decode_card, encode_card
+from digitcam.core.errors import ConfigError, ModelError
+
+SHIPPED = Path(__file__).parents[1] / "bundles"
+CARD, GOLDEN = "card.json", "golden.npz"
+
+
+class Golden(NamedTuple):
+    """Drawn inputs and what each format answered when it was exported.
+
+    images
+        uint8 [N, H, W, channels].
+    numbers
+        The N numbers drawn, which every format must read.
+    outputs
+        By format and output name, float32 [N, ...].
+    """
+
+    images: UInt8Array
+    numbers: list[str]
+    outputs: dict[str, dict[str, FloatArray]]
+
+
+class Bundle:
+    """A bundle opened for reading; `path` is the folder or archive, `card` its contract."""
+
+    def __init__(self, path: Path, card: Card, read: Callable[[str], bytes]) -> None:
+        self.path = path
+        self.card = card
+        self._read = read
+
+    @property
+    def formats(self) -> list[str]:
+        """The formats in this bundle, of `core.card.FORMATS`."""
+        return [format for format in FORMATS if f"model.{format}" in self.card.files]
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content.
+
+        Raises
+        ------
+        ModelError
+            When the card does not list it, it cannot be read, or its SHA-256 differs from the card's.
+        """
+        expected = self.card.files.get(name)
+        if expected is None:
+            raise ModelError(f"{self.path}: has no {name}: it holds {', '.join(self.card.files) or 'nothing'}")
+        data = _try(self._read, name, self.path)
+        if (found := hashlib.sha256(data).hexdigest()) != expected:
+            raise ModelError(
+                f"{self.path}: {name} is damaged: SHA-256 {found[:12]}, the card says {expected[:12]}: copy it again"
+            )
+        return data
+
+    def golden(self) -> Golden:
+        """Return the golden inputs and answers."""
+        with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as data:
+            outputs: dict[str, dict[str, FloatArray]] = {format: {} for format in self.formats}
+            for key in data.files:
+                format, _, name = key.partition("/")
+                if name:
+                    outputs[format][name] = data[key]
+            return Golden(data["images"], [str(number) for number in data["numbers"]], outputs)
+
+
+def open_bundle(where: str | Path) -> Bundle:
+    """Open a bundle by its path or by the name of a shipped one.
+
+    Raises
+    ------
+    ModelError
+        When there is none, or its card cannot be used.
+    """
+    path = Path(where)
+    if not path.exists() and (SHIPPED / path.name).is_dir() and path.name == str(where):
+        path = SHIPPED / path.name
+    if path.is_dir():
+        read: Callable[[str], bytes] = lambda name: (path / name).read_bytes()  # noqa: E731
+    elif path.is_file():
+        read = lambda name: zipfile.Path(_archive(path), name).read_bytes()  # noqa: E731
+    else:
+        shipped = ", ".join(sorted(folder.name for folder in SHIPPED.glob("*/")))
+        raise ModelError(f"{where}: no such bundle: give a folder, a .digitcam file, or a shipped name ({shipped})")
+    card = decode_card(_try(read, CARD, path), path / CARD)
+    return Bundle(path, card, read)
+
+
+def write_bundle(path: Path, card: Card, files: Mapping[str, bytes]) -> Card:
+    """Write a bundle folder, whole or not at all; return the card with the files' SHA-256.
+
+    Raises
+    ------
+    ConfigError
+        When `path` exists.
+    """
+    if path.exists():
+        raise ConfigError(f"{path}: exists already: remove it or give another --out")
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    card = msgspec.structs.replace(card, files=hashes)
+    part = path.with_name(path.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    for name, data in {**files, CARD: encode_card(card)}.items():
+        (part / name).write_bytes(data)
+    part.rename(path)
+    return card
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        raise ModelError(f"{path}: not a bundle: neither a folder nor a zip archive") from None
+
+
+def _try(read: Callable[[str], bytes], name: str, path: Path) -> bytes:
+    try:
+        return read(name)
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: cannot read {name}: {type(error).__name__}: {error}") from None

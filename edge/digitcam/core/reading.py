@@ -1,0 +1,99 @@
+"""A reading: what one number in one frame is, as it is printed, published and stored (one JSON line)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from digitcam.core.decode import Line
+from digitcam.core.preprocess import Letterbox
+
+SCHEMA = 1
+
+BoxXYWH = tuple[float, float, float, float]
+"""x, y, width, height in pixels of the source frame."""
+
+
+class ReadDigit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One digit, its confidence 0..1 and where it stands."""
+
+    value: str
+    confidence: float
+    box: BoxXYWH
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which network read it; `sha256` is that of its file."""
+
+    name: str
+    format: str
+    sha256: str
+
+
+class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the time of a frame went, in milliseconds; `total` is their sum."""
+
+    capture: float
+    preprocess: float
+    inference: float
+    decode: float
+    total: float
+
+
+class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One number in one frame. A frame without a number gives a reading with an empty `number`.
+
+    ts
+        When the frame was taken, RFC 3339 with offset.
+    seq
+        Counts the frames of a source from 0.
+    source
+        The image path or source URI as given.
+    number
+        The digits as a string: leading zeros count.
+    confidence
+        0..1, the probability that all digits are right.
+    accepted, reason
+        Whether it counts, and if not, why: `no_number` or `low_confidence`.
+    previous
+        The last accepted number of this source, null at first.
+    """
+
+    schema: int = SCHEMA
+    ts: datetime
+    seq: int
+    source: str
+    number: str
+    digits: tuple[ReadDigit, ...]
+    box: BoxXYWH
+    confidence: float
+    accepted: bool
+    reason: str
+    previous: str | None
+    model: Model
+    latency_ms: Latency
+
+
+def encode_reading(reading: Reading) -> bytes:
+    """Return the reading as one line of JSON, without the line's end."""
+    return msgspec.json.encode(reading)
+
+
+def decode_reading(line: bytes | str) -> Reading:
+    """Read one line that `encode_reading` wrote; msgspec.ValidationError if it does not fit."""
+    return msgspec.json.decode(line, type=Reading)
+
+
+def describe(line: Line, placement: Letterbox) -> tuple[tuple[ReadDigit, ...], BoxXYWH]:
+    """Return a decoded line's digits and box in pixels of the frame, rounded to 0.01 px and 0.0001."""
+    digits = tuple(
+        ReadDigit(d.value, round(d.confidence, 4), _rounded(placement.to_frame(d.box_xywh).tolist()))
+        for d in line.digits
+    )
+    return digits, _rounded(placement.to_frame(line.box_xywh).tolist())
+
+
+def _rounded(box: list[float]) -> BoxXYWH:
+    x, y, width, height = (round(value, 2) for value in box)
+    return x, y, width, height
