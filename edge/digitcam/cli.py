@@ -1,1 +1,352 @@
-def main() -> None: ...
+"""The `digitcam` command. Each verb loads its part only when called, so that a device needs no training library."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from digitcam.core.card import FORMATS
+from digitcam.core.errors import ConfigError, DigitcamError
+
+SPLITS = click.Choice(["train", "validation", "test"])
+FORMAT = click.Choice(FORMATS)
+PATH = click.Path(path_type=Path)
+
+
+def main() -> None:
+    """Run the command and exit: 0 ok, 1 nothing read, 2 to 7 as in `core.errors`, 130 interrupted."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "digitcam"
+        print(f"digitcam: {error.format_message()} See '{command} --help'.", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
+    except DigitcamError as error:
+        print(f"digitcam: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(f"digitcam: this needs {error.name}: pip install 'digitcam[{extra}]'", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
+
+
+_EXTRAS = {
+    "torch": "train",
+    "tqdm": "train",
+    "tensorboard": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "litert_torch": "export",
+    "ai_edge_quantizer": "export",
+    "onnxruntime": "onnx",
+    "ai_edge_litert": "litert",
+    "paho": "mqtt",
+    "starlette": "web",
+    "uvicorn": "web",
+    "jinja2": "report",
+    "matplotlib": "report",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="digitcam")
+def cli() -> None:
+    """Train, quantise and run a small network that reads and locates a number in a camera image."""
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _json(value: Any) -> None:
+    import msgspec
+
+    click.echo(json.dumps(msgspec.to_builtins(value), indent=2))
+
+
+@cli.command()
+@click.argument("bundle")
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--format", "format_", type=FORMAT, help="Which network; the int8 one of the engine at hand.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a number.")
+@click.option("--draw", type=PATH, help="Write each image with its boxes into this folder.")
+def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json: bool, draw: Path | None) -> int:
+    """Read the number in each of IMAGES (files or folders) with BUNDLE, a path or a shipped name such as canvas."""
+    from digitcam.core.bundle import open_bundle
+    from digitcam.core.draw import annotate, write_image
+    from digitcam.core.reading import encode_reading
+    from digitcam.edge.pipeline import Reader
+    from digitcam.edge.sources.files import ImageSource
+
+    reader = Reader(open_bundle(bundle), format_)
+    accepted = 0
+    with ImageSource(images) as source:
+        for frame in source:
+            readings = reader.read(frame)
+            accepted += readings[0].accepted
+            for reading in readings:
+                if as_json:
+                    click.echo(encode_reading(reading))
+                elif reading.number:
+                    x, y, width, height = (round(value) for value in reading.box)
+                    sure = f"{100 * reading.confidence:.0f}%{'' if reading.accepted else ' ' + reading.reason}"
+                    click.echo(f"{frame.source}: {reading.number}  {sure}  at {x},{y} {width}x{height}")
+                else:
+                    click.echo(f"{frame.source}: no number")
+            if draw:
+                write_image(draw / f"{Path(frame.source).stem}.png", annotate(frame.image, readings))
+    return 4 if source.failed else 0 if accepted else 1
+
+
+@cli.command()
+@click.option("--config", type=PATH, help="A TOML file, see edge/configs/; the options below win over it.")
+@click.option("--source", help="demo:, an image, a folder of images, or a video file.")
+@click.option("--model", help="A bundle's path or a shipped name.")
+@click.option("--format", "format", type=FORMAT, help="Which network; the int8 one of the engine at hand.")
+@click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
+@click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
+def run(config: Path | None, frames: int | None, sheet: Path | None, **options: str | None) -> int:
+    """Read numbers from a source of frames; one JSON line a number on standard output."""
+    from digitcam.edge.config import load_config
+    from digitcam.edge.runner import run as run_source
+
+    given = {key: value for key, value in options.items() if value is not None}
+    return run_source(load_config(config, **given), frames, sheet)
+
+
+@cli.command()
+@click.argument("bundle")
+def selftest(bundle: str) -> None:
+    """Replay BUNDLE's golden inputs on this machine's engines."""
+    from digitcam.core.bundle import open_bundle
+    from digitcam.edge.selftest import selftest as replay_all
+
+    for replay in replay_all(open_bundle(bundle)):
+        click.echo(
+            f"{replay.format:12} {replay.right} of {replay.of} golden numbers right, "
+            f"outputs within {replay.difference:.2g} of those at export"
+        )
+
+
+@cli.group()
+def data() -> None:
+    """Download data sets and look at them."""
+
+
+@data.command("fetch")
+@click.argument("name", type=click.Choice(["mnist"]))
+@click.option("--mirror", help="Base URL of the files.")
+def data_fetch(name: str, mirror: str | None) -> None:
+    """Download a data set below $DIGITCAM_DATA, or ~/.cache/digitcam; every file's md5 is checked."""
+    from digitcam.train import mnist
+
+    for path in mnist.fetch(mirror or mnist.MIRROR):
+        click.echo(path)
+
+
+@data.command("preview")
+@click.argument("name")
+@click.option("--split", type=SPLITS, default="train", show_default=True)
+@click.option("--count", type=click.IntRange(1, 400), default=32, show_default=True)
+@click.option("--out", type=PATH, help="NAME.png by default.")
+def data_preview(name: str, split: Any, count: int, out: Path | None) -> None:
+    """Write a contact sheet of drawn images with their boxes."""
+    from digitcam.core.draw import write_image
+    from digitcam.train.preview import preview
+
+    path = out or Path(f"{name}.png")
+    write_image(path, preview(name, split, count))
+    click.echo(path)
+
+
+@cli.command()
+@click.argument("recipe", type=PATH)
+@click.option("--out", type=PATH, help="Where the run is kept; runs/NAME by default.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as schedule.images=9000.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
+    """Train RECIPE, a TOML file below train/recipes."""
+    from digitcam.train.loop import train as train_recipe
+    from digitcam.train.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides)
+    click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--data", "name", required=True, help="A data set's name, as canvas-five.")
+@click.option("--split", type=SPLITS, default="validation", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("--format", "format_", type=FORMAT, help="Which network of a bundle.")
+@click.option("--json", "as_json", is_flag=True)
+def evaluate(model: str, name: str, split: Any, count: int | None, format_: str | None, as_json: bool) -> None:
+    """Measure MODEL, a checkpoint or a bundle, on a data set."""
+    if model.endswith(".pt"):
+        from digitcam.train.checkpoint import network_of, read_checkpoint
+        from digitcam.train.evaluate import evaluate_network
+
+        saved = read_checkpoint(Path(model))
+        metrics = evaluate_network(network_of(saved), saved.recipe, name, split, count)
+    else:
+        from digitcam.benchmarks.accuracy import format_results
+        from digitcam.core.bundle import open_bundle
+        from digitcam.edge.engines import default_format
+
+        metrics = format_results(open_bundle(model), format_ or default_format(), name, split, count).metrics()
+    if as_json:
+        _json(metrics)
+        return
+    click.echo(f"{metrics.images} images of {name}/{split}")
+    click.echo(f"sequence accuracy   {metrics.sequence_accuracy:.4f}")
+    click.echo(f"character accuracy  {metrics.character_accuracy:.4f}")
+    click.echo(f"localisation error  {metrics.localisation_error_px2:.3f} px²")
+    click.echo(f"IoU                 {metrics.iou:.4f}")
+    for length, share in metrics.sequence_by_length.items():
+        click.echo(f"  {length} digits  {share:.4f}")
+
+
+@cli.command()
+@click.argument("checkpoint", type=PATH)
+@click.option("--out", type=PATH, required=True, help="The bundle's folder; must not exist.")
+@click.option("--images", type=click.IntRange(min=1), default=5000, show_default=True, help="Validation images a gate.")
+def export(checkpoint: Path, out: Path, images: int) -> None:
+    """Export CHECKPOINT as a bundle: ONNX and TFLite, float and int8, checked against gates."""
+    from digitcam.export.bundle import export as export_bundle
+
+    export_bundle(checkpoint, out, images, _note)
+    click.echo(out)
+
+
+@cli.command()
+@click.argument("bundle")
+@click.option("--json", "as_json", is_flag=True)
+def audit(bundle: str, as_json: bool) -> None:
+    """Say what is really in BUNDLE's networks; exit 7 on pooling, or float compute in an int8 one."""
+    from digitcam.core.bundle import open_bundle
+    from digitcam.export.audit import audit as audit_format
+    from digitcam.export.audit import check
+
+    opened = open_bundle(bundle)
+    found = [audit_format(opened, format) for format in opened.formats]
+    if as_json:
+        _json(found)
+    else:
+        for one in found:
+            click.echo(f"{one.format}: {one.bytes / 1e3:.0f} kB, {one.macs / 1e6:.2f} MMAC")
+            click.echo(f"  in   {'; '.join(one.inputs)}")
+            click.echo(f"  out  {'; '.join(one.outputs)}")
+            for operator, count in one.operators.items():
+                click.echo(f"  {count:3} {operator}")
+            click.echo(f"  pooling: {', '.join(one.pooling) or 'none'}")
+            click.echo(f"  float compute: {', '.join(one.float_compute) or 'none'}")
+    for one in found:
+        check(one)
+
+
+@cli.group()
+def bench() -> None:
+    """Measure; each benchmark writes a JSON result with the machine it was made on."""
+
+
+OUT = click.option("--out", type=PATH, required=True, help="The result file.")
+
+
+@bench.command("accuracy")
+@click.argument("bundle")
+@click.option("--data", "names", multiple=True, required=True, help="A data set's name; may be given again.")
+@click.option("--split", type=SPLITS, default="validation", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("--max-drop", type=float, help="Exit 7 when a format loses more points than this.")
+@OUT
+def bench_accuracy(
+    bundle: str, names: tuple[str, ...], split: Any, count: int | None, max_drop: float | None, out: Path
+) -> None:
+    """All formats of BUNDLE on the same images, and which they read otherwise than float."""
+    from digitcam.benchmarks.accuracy import accuracy, check_drop
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    result = accuracy(open_bundle(bundle), list(names), split, count, _note)
+    write_result(out, result)
+    click.echo(out)
+    if max_drop is not None:
+        check_drop(result, max_drop)
+
+
+@bench.command("latency")
+@click.argument("bundle")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@OUT
+def bench_latency(bundle: str, threads: int, out: Path) -> None:
+    """How long BUNDLE's networks take, formats interleaved, batch 1."""
+    from digitcam.benchmarks.latency import latency
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, latency(open_bundle(bundle), threads, say=_note))
+    click.echo(out)
+
+
+@bench.command("drawing")
+@click.argument("recipe", type=PATH)
+@OUT
+def bench_drawing(recipe: Path, out: Path) -> None:
+    """How many images a second RECIPE draws, and how many it trains on."""
+    from digitcam.benchmarks.drawing import drawing
+    from digitcam.benchmarks.results import write_result
+    from digitcam.train.recipe import load_recipe
+
+    write_result(out, drawing(load_recipe(recipe), say=_note))
+    click.echo(out)
+
+
+@bench.command("peers")
+@click.argument("bundle")
+@click.option("--source", default="demo:", show_default=True, help="Frames that know their truth.")
+@click.option("--frames", type=click.IntRange(min=1), default=100, show_default=True)
+@OUT
+def bench_peers(bundle: str, source: str, frames: int, out: Path) -> None:
+    """BUNDLE's default network and Tesseract on the same frames."""
+    from digitcam.benchmarks.peers import peers
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, peers(open_bundle(bundle), source, frames, _note))
+    click.echo(out)
+
+
+@bench.command("report")
+@click.argument("results", type=PATH)
+@click.option(
+    "--name", default="canvas", show_default=True, help="Whose results: NAME-accuracy.json, NAME-latency.json."
+)
+@click.option("--out", type=PATH, required=True, help="The HTML file.")
+def bench_report(results: Path, name: str, out: Path) -> None:
+    """One HTML page of the results in the folder RESULTS."""
+    from digitcam.benchmarks.report import report
+
+    page = report(results, name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    click.echo(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""From a frame to readings: preprocess, network, decode, each timed."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+from digitcam.core.arrays import UInt8Array
+from digitcam.core.bundle import Bundle
+from digitcam.core.card import Card
+from digitcam.core.decode import Line, decode
+from digitcam.core.preprocess import letterbox
+from digitcam.core.reading import Latency, Model, Reading, describe
+from digitcam.edge import engines
+from digitcam.edge.engines import Engine
+from digitcam.edge.sources import Frame
+
+
+def read_tensor(engine: Engine, card: Card, tensor: UInt8Array) -> list[Line]:
+    """Return the numbers in a network input uint8 [1, H, W, channels], best first, boxes in its pixels."""
+    outputs = engine.run(tensor)
+    return decode(outputs["logits"][0], outputs["boxes"][0], card.head, card.thresholds)
+
+
+class Reader:
+    """Reads frames with one network of a bundle; remembers the last accepted number."""
+
+    def __init__(
+        self, bundle: Bundle, format: str | None = None, threads: int = 1, accept: float | None = None
+    ) -> None:
+        format = format or engines.default_format()
+        self.engine = engines.load(bundle, format, threads)
+        self.card = bundle.card
+        self.accept = bundle.card.thresholds.accept if accept is None else accept
+        self.model = Model(bundle.card.name, format, bundle.card.files[f"model.{format}"])
+        self.previous: str | None = None
+
+    def read(self, frame: Frame) -> list[Reading]:
+        """Return the numbers in a frame, best first; one reading with an empty number when there is none."""
+        start = time.perf_counter()
+        tensor, placement = letterbox(frame.image, self.card.input)
+        prepared = time.perf_counter()
+        outputs = self.engine.run(tensor)
+        inferred = time.perf_counter()
+        head, thresholds = self.card.head, self.card.thresholds
+        lines = decode(outputs["logits"][0], outputs["boxes"][0], head, thresholds)
+        described = [(line, *describe(line, placement)) for line in lines or [Line(())]]
+        marks = (start, prepared, inferred, time.perf_counter())
+        times = [frame.capture_ms, *((b - a) * 1e3 for a, b in itertools.pairwise(marks))]
+        latency = Latency(*(round(ms, 3) for ms in (*times, sum(times))))
+        readings = []
+        for line, digits, box in described:
+            confidence = line.confidence if digits else 0.0
+            reason = "" if confidence >= self.accept and digits else "low_confidence" if digits else "no_number"
+            readings.append(
+                Reading(
+                    ts=frame.ts,
+                    seq=frame.seq,
+                    source=frame.source,
+                    number=line.number,
+                    digits=digits,
+                    box=box,
+                    confidence=round(confidence, 4),
+                    accepted=not reason,
+                    reason=reason,
+                    previous=self.previous,
+                    model=self.model,
+                    latency_ms=latency,
+                )
+            )
+        if readings[0].accepted:
+            self.previous = readings[0].number
+        return readings

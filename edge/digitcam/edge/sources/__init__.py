@@ -1,0 +1,77 @@
+"""Sources of frames, each an URI and a context manager that yields frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+from digitcam.core.arrays import UInt8Array
+from digitcam.core.errors import ConfigError
+
+
+class Frame(NamedTuple):
+    """One frame.
+
+    image
+        uint8 [height, width] grey or [height, width, 3] BGR.
+    ts
+        When it was taken, with a time zone.
+    seq
+        Counts from 0.
+    source
+        The image path or URI as given.
+    capture_ms
+        How long getting it took.
+    truth
+        The number it is known to show (drawn frames), else None.
+    """
+
+    image: UInt8Array
+    ts: datetime
+    seq: int
+    source: str
+    capture_ms: float
+    truth: str | None = None
+
+
+class Source(Protocol):
+    """Yields frames while it is open. `failed` counts those that could not be read and were reported instead."""
+
+    failed: int
+
+    def __enter__(self) -> Source:
+        """Open the source; SourceError when that fails."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames; SourceError when no more can come though there ought to be some."""
+        ...
+
+
+def open_source(uri: str) -> Source:
+    """Return the source an URI names: `demo:`, an image, a video file or a folder of images.
+
+    Raises
+    ------
+    ConfigError
+        When the URI is of no known kind.
+    """
+    from digitcam.edge.sources.demo import DemoSource
+    from digitcam.edge.sources.files import ImageSource, VideoSource, is_image
+
+    if uri.startswith("demo:"):
+        return DemoSource(uri)
+    if "://" in uri:
+        scheme = uri.partition("://")[0]
+        raise ConfigError(f"{uri}: sources of kind {scheme!r} are not known: use demo:, an image, a video or a folder")
+    path = Path(uri)
+    return ImageSource([path]) if path.is_dir() or is_image(path) else VideoSource(path)

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from digitcam.core.errors import SinkError
+from digitcam.edge.service import notify, stopping
+
+
+@pytest.fixture(params=["file", "abstract"])
+def manager(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A service manager's end, its address in $NOTIFY_SOCKET."""
+    name = str(tmp_path / "notify") if request.param == "file" else f"@digitcam-{uuid.uuid4()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+        end.bind("\0" + name[1:] if name.startswith("@") else name)
+        end.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        yield end
+
+
+def test_each_message_is_a_datagram(manager: socket.socket) -> None:
+    notify("READY=1")
+    notify("STATUS=reads 0123\nWATCHDOG=1")
+    assert manager.recv(100) == b"READY=1"
+    assert manager.recv(100) == b"STATUS=reads 0123\nWATCHDOG=1"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_without_a_manager_nothing_happens(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", value)
+    notify("READY=1")
+
+
+def test_a_manager_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    with pytest.raises(SinkError, match=r"^\$NOTIFY_SOCKET .*/gone: cannot reach the service manager"):
+        notify("READY=1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_sets_the_flag_and_what_was_before_comes_back(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with stopping() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.is_set()
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_second_interrupt_interrupts() -> None:
+    with pytest.raises(KeyboardInterrupt), stopping():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
