@@ -14,17 +14,31 @@ import numpy as np
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.glyphs import ATLAS, INK, SIZE
 
-_FILES = (
-    "DejaVuSans DejaVuSans-Bold DejaVuSans-Oblique DejaVuSansMono DejaVuSansMono-Bold DejaVuSerif DejaVuSerif-Bold "
-    "DejaVuSerif-Italic STIXGeneral STIXGeneralBol STIXGeneralItalic cmr10 cmb10 cmss10 cmtt10 cmti10"
-).split()
+_FILES = [
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSerif",
+    "DejaVuSerif-Bold",
+    "DejaVuSerif-Italic",
+    "STIXGeneral",
+    "STIXGeneralBol",
+    "STIXGeneralItalic",
+    "cmr10",
+    "cmb10",
+    "cmss10",
+    "cmtt10",
+    "cmti10",
+]
 _BUILT_IN = (("sans", 300), ("sans", 500), ("sans", 800), ("italic", 400), ("italic", 700))
 
 
 def digit_tile(font: cv2.FontFace, weight: int, digit: int) -> UInt8Array:
     """Return one digit as MNIST's are: white on black, the longer side `INK` px, centred in uint8 [SIZE, SIZE]."""
     page = np.zeros((400, 400), dtype=np.uint8)
-    cv2.putText(page, str(digit), (100, 300), (255, 255, 255), font, 220, weight)  # type: ignore[call-overload]
+    cv2.putText(page, str(digit), (100, 300), (255, 255, 255), font, 220, weight)
     x, y, width, height = cv2.boundingRect(page)
     scale = INK / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -48,6 +48,10 @@ class CanvasData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         """Grey."""
         return 1
 
+    def size(self, split: Split) -> int:
+        """Return how many images a split has, as in the seed."""
+        return SIZES[split]
+
     def sample(self, split: Split, index: int, height: int = HEIGHT, width: int = WIDTH) -> Sample:
         """Draw image `index` of a split, by default on the seed's canvas of 128x256 pixels.
 
@@ -66,11 +70,3 @@ class CanvasData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
         if split == "train" and self.warp > 0:
             tiles = [glyphs.warp(tile, TILE, self.warp, rng) for tile in tiles]
         return lay_out(tiles, "".join(str(labels[i]) for i in chosen), height, width, rng)
-
-
-DATA_SETS = {
-    "canvas-variable": CanvasData(digits="mnist"),
-    "canvas-five": CanvasData(digits="mnist", min_digits=5),
-    "glyphs-variable": CanvasData(digits="glyphs"),
-}
-"""The data sets `evaluate`, the export gates and the benchmarks know by name."""

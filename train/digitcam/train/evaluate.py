@@ -3,69 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from digitcam.core.arrays import UInt8Array
+from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.canvas import Sample
 from digitcam.core.card import GridHead, SlotsHead, Thresholds
 from digitcam.core.decode import Line, decode
-from digitcam.core.errors import ConfigError
 from digitcam.core.metrics import Metrics, measure
-from digitcam.train.canvas import DATA_SETS, SIZES, CanvasData
+from digitcam.train.data import samples
 from digitcam.train.mnist import Split
 from digitcam.train.model import Network
 from digitcam.train.recipe import Recipe
 
 BATCH = 50
+Read = Callable[[list[UInt8Array]], list[list[Line]]]
+"""Reads a batch of images uint8 [height, width] of the input's size."""
 
 
-def data_set(name: str) -> CanvasData:
-    """Return a data set by its name.
+class Results(NamedTuple):
+    """The best reading of each of N images beside its truth; boxes [N, 4] in pixels of the network's input."""
 
-    Raises
-    ------
-    ConfigError
-        With the known names.
-    """
-    if name not in DATA_SETS:
-        raise ConfigError(f"data set {name!r} is not known: choose from {', '.join(DATA_SETS)}")
-    return DATA_SETS[name]
+    numbers: list[str]
+    boxes_xywh: FloatArray
+    confidences: FloatArray
+    truths: list[str]
+    truth_boxes_xywh: FloatArray
 
-
-def samples(name: str, split: Split, count: int | None = None) -> Iterable[Sample]:
-    """Draw the first `count` images of a named data set's split, all of them by default."""
-    data = data_set(name)
-    return (data.sample(split, index) for index in range(SIZES[split] if count is None else count))
+    def metrics(self) -> Metrics:
+        """Measure them."""
+        return measure(self.numbers, self.boxes_xywh, self.truths, self.truth_boxes_xywh)
 
 
-def score(drawn: Iterable[Sample], read: Callable[[list[UInt8Array]], list[list[Line]]], batch: int = 1) -> Metrics:
-    """Read images [height, width] of the input's size in batches and compare the best reading of each with the truth."""
-    lines: list[list[Line]] = []
-    truths: list[Sample] = []
-    pending: list[Sample] = []
-    for sample in drawn:
-        pending.append(sample)
-        if len(pending) == batch:
-            lines += read([sample.image for sample in pending])
-            truths += [sample._replace(image=sample.image[:0]) for sample in pending]
-            pending = []
-    if pending:
-        lines += read([sample.image for sample in pending])
-        truths += pending
-    best = [found[0] if found else Line(()) for found in lines]
-    return measure(
-        [line.number for line in best],
-        np.stack([line.box_xywh for line in best]),
-        [sample.number for sample in truths],
-        np.stack([sample.box_xywh for sample in truths]),
-    )
+def collect(drawn: Iterable[Sample], read: Read, batch: int = 1) -> Results:
+    """Read images of the input's size in batches, keeping none of them."""
+    numbers, boxes, confidences, truths, truth_boxes = [], [], [], [], []
+    source = iter(drawn)
+    while chunk := list(islice(source, batch)):
+        for sample, lines in zip(chunk, read([sample.image for sample in chunk]), strict=True):
+            best = lines[0] if lines else Line(())
+            numbers.append(best.number)
+            boxes.append(best.box_xywh)
+            confidences.append(best.confidence if lines else 0.0)
+            truths.append(sample.number)
+            truth_boxes.append(sample.box_xywh)
+    return Results(numbers, np.stack(boxes), np.array(confidences), truths, np.stack(truth_boxes))
 
 
-def reader(
-    network: Network, head: GridHead | SlotsHead, thresholds: Thresholds | None = None
-) -> Callable[[list[UInt8Array]], list[list[Line]]]:
+def reader(network: Network, head: GridHead | SlotsHead, thresholds: Thresholds | None = None) -> Read:
     """Return a function that reads a batch of images uint8 [height, width] with a torch network."""
     limits = thresholds or Thresholds()
 
@@ -81,4 +69,4 @@ def reader(
 
 def evaluate_network(network: Network, recipe: Recipe, name: str, split: Split, count: int | None = None) -> Metrics:
     """Measure a network in evaluation mode on the first `count` images of a data set's split."""
-    return score(samples(name, split, count), reader(network, recipe.head), BATCH)
+    return collect(samples(name, split, count), reader(network, recipe.head), BATCH).metrics()

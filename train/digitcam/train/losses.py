@@ -14,9 +14,7 @@ INNER, OUTER = 0.25, 0.36
 """Cells closer to a digit's centre than INNER of its box speak of it; between INNER and OUTER they may or not."""
 
 
-def grid_targets(
-    labels: Tensor, boxes: Tensor, rows: int, columns: int, stride: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def grid_targets(labels: Tensor, boxes: Tensor, rows: int, columns: int, stride: int) -> tuple[Tensor, Tensor, Tensor]:
     """Say for every cell what it ought to answer.
 
     Parameters
@@ -95,7 +93,9 @@ def slots_loss(
     size = high - low
     aim = torch.cat([low + size / 2, size.flip(-1)], dim=-1)
     some = ~missing.all(dim=1)[:, 0]
-    box_loss = F.smooth_l1_loss(place[some] / 16, aim[some] / 16, beta=1 / 16, reduction="sum") / some.sum().clamp(min=1)
+    box_loss = F.smooth_l1_loss(place[some] / 16, aim[some] / 16, beta=1 / 16, reduction="sum") / some.sum().clamp(
+        min=1
+    )
     return class_loss, box_weight * box_loss
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from functools import cache
 from pathlib import Path
@@ -59,7 +59,7 @@ def fetch(mirror: str = MIRROR) -> list[Path]:
             try:
                 with urllib.request.urlopen(url, timeout=60) as response:
                     data = response.read()
-            except (urllib.error.URLError, OSError) as error:
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 raise SourceError(f"{url}: cannot download: {error}; put the file into {target}") from None
             if (found := hashlib.md5(data).hexdigest()) != md5:
                 raise SourceError(f"{url}: md5 is {found}, not {md5}: try again or another --mirror")

@@ -15,6 +15,7 @@ convolution at export (`fold`). Meaning of the outputs: `digitcam.core.decode`.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated
 
@@ -88,6 +89,24 @@ class Grid(nn.Module):
         return self.logits(x).permute(0, 2, 3, 1), self.boxes(x).permute(0, 2, 3, 1)
 
 
+class Pixels(nn.Module):
+    """Turns shares of the input (centre x, centre y, height, width) into pixels.
+
+    A layer that had to answer in the hundreds would learn slower than its neighbours.
+    """
+
+    size: Tensor
+
+    def __init__(self, spec: Input) -> None:
+        super().__init__()
+        size = torch.tensor([spec.width, spec.height, spec.height, spec.width], dtype=torch.float32)
+        self.register_buffer("size", size, persistent=False)
+
+    def forward(self, shares: Tensor) -> Tensor:
+        """[B, 4] in shares to [B, 4] in pixels."""
+        return shares * self.size
+
+
 class Slots(nn.Module):
     """K positions and one box from the whole map, the seed's form; made for one input size."""
 
@@ -98,16 +117,13 @@ class Slots(nn.Module):
         features = hidden * math.ceil(cells[0] / 2) * math.ceil(cells[1] / 2)
         self.logits = nn.Linear(features, self.positions * self.classes)
         self.boxes = nn.Linear(features, 4)
-        # Centre x, centre y, height, width leave the layer as shares of the input, so that no loss has to
-        # weigh squared errors in the thousands against a cross entropy near 2.
-        size = torch.tensor([spec.width, spec.height, spec.height, spec.width], dtype=torch.float32)
-        self.register_buffer("size", size, persistent=False)
+        self.pixels: nn.Module = Pixels(spec)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, width, h, w] to logits [B, positions, classes] and boxes [B, 4] in pixels."""
         x = F.relu(self.reduce(x)).flatten(1)
         logits = self.logits(x).reshape(-1, self.positions, self.classes)
-        return logits, self.boxes(x) * self.size
+        return logits, self.pixels(self.boxes(x))
 
 
 class Network(nn.Module):
@@ -116,8 +132,8 @@ class Network(nn.Module):
     def __init__(self, config: NetworkConfig, head: GridHead | SlotsHead, spec: Input) -> None:
         super().__init__()
         widths = config.widths
-        self.stem = conv(spec.channels, widths[0], 5, stride=2)
-        self.down = nn.ModuleList(conv(a, b, 3, stride=2) for a, b in zip(widths, widths[1:], strict=False))
+        self.stem: nn.Module = nn.Sequential(*conv(spec.channels, widths[0], 5, stride=2), nn.ReLU())
+        self.down = nn.ModuleList(conv(a, b, 3, stride=2) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(Residual(widths[-1]) for _ in range(config.blocks))
         self.head: Grid | Slots
         if isinstance(head, GridHead):
@@ -128,7 +144,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, channels, H, W] to logits and boxes."""
-        x = F.relu(self.stem(x))
+        x = self.stem(x)
         for layer in self.down:
             x = F.relu(layer(x))
         for block in self.blocks:
@@ -150,16 +166,58 @@ class FromUint8(nn.Module):
         return logits, boxes
 
 
+class WideStem(nn.Module):
+    """The stem of a grey network, the same function computed on groups of four columns.
+
+    Integer kernels work on channels by the four or eight, so a convolution with one input channel wastes most of
+    their multiplications. Four neighbouring columns read as four channels (in NHWC that is a mere reshape) fill
+    them; each such group then makes two output columns, whose 5 taps lie in two groups of 4, the rest zero.
+    """
+
+    def __init__(self, stem: nn.Conv2d) -> None:
+        super().__init__()
+        outputs = stem.out_channels
+        self.conv = nn.Conv2d(4, 2 * outputs, (5, 2), stride=(2, 1))
+        weight = torch.zeros_like(self.conv.weight)
+        for odd in range(2):
+            for tap in range(5):
+                group, column = divmod(2 * odd + tap, 4)
+                weight[odd * outputs : (odd + 1) * outputs, column, :, group] = stem.weight[:, 0, :, tap]
+        assert stem.bias is not None
+        self.conv.weight = nn.Parameter(weight)
+        self.conv.bias = nn.Parameter(stem.bias.repeat(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, H, W] to [B, w0, H/2, W/2], rectified."""
+        batch, _, height, width = x.shape
+        x = F.pad(x, (2, 2, 2, 2)).reshape(batch, height + 4, width // 4 + 1, 4)
+        x = F.relu(self.conv(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        return x.reshape(batch, height // 2, width // 2, -1).permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
 def fold(network: Network) -> Network:
-    """Return the network in evaluation mode with every batch normalisation folded into its convolution.
+    """Return the network as it is deployed, the same function: normalisations and scales folded, grey stem widened.
 
     Works in place, on a network of its own: the folded one cannot be trained on.
     """
     network.eval()
     for module in list(network.modules()):
-        if isinstance(module, nn.Sequential) and len(module) == 2 and isinstance(module[1], nn.BatchNorm2d):
-            module[0] = fuse_conv_bn_eval(module[0], module[1])
+        if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
+            convolution = module[0]
+            assert isinstance(convolution, nn.Conv2d)
+            module[0] = fuse_conv_bn_eval(convolution, module[1])
             module[1] = nn.Identity()
+    assert isinstance(network.stem, nn.Sequential)
+    stem = network.stem[0]
+    assert isinstance(stem, nn.Conv2d)
+    if stem.in_channels == 1:
+        network.stem = WideStem(stem)
+    if isinstance(network.head, Slots) and isinstance(network.head.pixels, Pixels):
+        size = network.head.pixels.size
+        network.head.boxes.weight.mul_(size[:, None])
+        network.head.boxes.bias.mul_(size)
+        network.head.pixels = nn.Identity()
     return network
 
 

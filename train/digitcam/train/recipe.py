@@ -10,7 +10,7 @@ import msgspec
 
 from digitcam.core.card import GridHead, Input, Licence, SlotsHead
 from digitcam.core.errors import ConfigError
-from digitcam.train.canvas import CanvasData
+from digitcam.train.data import Data
 from digitcam.train.model import NetworkConfig
 
 if sys.version_info >= (3, 11):
@@ -71,7 +71,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     input: Input
     head: GridHead | SlotsHead
     network: NetworkConfig = NetworkConfig()
-    data: CanvasData
+    data: Data
     validation: tuple[str, ...] = ("canvas-variable", "canvas-five")
     window: Window | None = None
     schedule: Schedule
@@ -83,6 +83,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"head.stride is {self.head.stride}, but network.widths makes it {stride}")
         if self.window and isinstance(self.head, SlotsHead):
             raise ValueError("window needs a grid head: slots are made for one input size")
+        if self.input.channels != self.data.channels:
+            raise ValueError(f"input.channels is {self.input.channels}, but the data has {self.data.channels}")
+        if isinstance(self.head, SlotsHead) and self.head.positions < self.data.max_digits:
+            raise ValueError(
+                f"head.positions is {self.head.positions}, but the data has up to {self.data.max_digits} digits"
+            )
+        if self.input.width % 4:
+            raise ValueError(f"input.width is {self.input.width}, no multiple of 4 as the deployed stem needs")
         shapes = {"input": self.input, "window": self.window}
         for name, shape in shapes.items():
             if shape and (shape.height % stride or shape.width % stride):
@@ -112,13 +120,12 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
 
 
 def _override(tree: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
+    key, _, value = override.partition("=")
     *parents, last = key.split(".")
-    for parent in parents:
-        tree = tree.setdefault(parent, {})
     try:
+        for parent in parents:
+            tree = tree.setdefault(parent, {})
         tree[last] = tomllib.loads(f"value = {value}")["value"]
-    except (tomllib.TOMLDecodeError, TypeError):
+    # A parent that is no table has no `setdefault` and takes no key.
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError):
         raise ConfigError(f"--set {override}: write it as key=value, the value as in TOML (text in quotes)") from None
-    if not separator:
-        raise ConfigError(f"--set {override}: there is no '='")

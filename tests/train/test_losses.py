@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from digitcam.core.card import GridHead, SlotsHead, Thresholds
+from digitcam.core.decode import decode
+from digitcam.train.losses import NOBODY, grid_loss, grid_targets, loss, slots_loss
+
+GRID = GridHead(stride=8)
+SLOTS = SlotsHead(positions=5)
+
+
+def batch(*images: list[tuple[int, float, float, float, float]]) -> tuple[Tensor, Tensor]:
+    """Labels [B, N] and boxes [B, N, 4] of images given as (digit, x, y, width, height)."""
+    most = max(map(len, images))
+    labels = torch.full((len(images), most), NOBODY)
+    boxes = torch.zeros(len(images), most, 4)
+    for i, digits in enumerate(images):
+        for j, (digit, *box) in enumerate(digits):
+            labels[i, j] = digit
+            boxes[i, j] = torch.tensor(box)
+    return labels, boxes
+
+
+def written(labels: Tensor, boxes: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Write the targets as a grid's output, as sure as can be; where nothing counts, say none."""
+    owner, _, target = grid_targets(labels, boxes, rows, columns, GRID.stride)
+    logits = torch.full((*owner.shape, 11), -30.0)
+    places = torch.zeros(*owner.shape, 4)
+    for b, row, column in np.ndindex(*owner.shape):
+        n = int(owner[b, row, column])
+        logits[b, row, column, 10 if n == NOBODY else labels[b, n]] = 30.0
+        if n != NOBODY:
+            places[b, row, column] = target[b, n, row, column]
+    return logits, places
+
+
+def test_targets_by_hand() -> None:
+    # A 28 px digit about (24, 20) on 6x6 cells of 8 px, whose centres are 4, 12, 20, 28, 36 and 44.
+    # x: 20, 12, 4, -4, -12, -20 px away, in boxes 0.71, 0.43, 0.14, 0.14, 0.43, 0.71;
+    # y: 16, 8, 0, -8, -16, -24 px away, in boxes 0.57, 0.29, 0, 0.29, 0.57, 0.86.
+    labels, boxes = batch([(7, 10, 6, 28, 28)])
+    owner, free, target = grid_targets(labels, boxes, 6, 6, 8)
+    assert (owner[0] + 1).tolist() == [
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    assert free[0].int().tolist() == [
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    # 4 px are half a stride; 28 px are 3.5 strides.
+    assert target[0, 0, 2, 2].tolist() == pytest.approx([0.5, 0.0, math.log(3.5), math.log(3.5)])
+    assert target[0, 0, 2, 3].tolist() == pytest.approx([-0.5, 0.0, math.log(3.5), math.log(3.5)])
+    assert target[0, 0, 0, 5].tolist() == pytest.approx([-2.5, 2.0, math.log(3.5), math.log(3.5)])
+
+
+def test_the_nearest_cell_speaks_even_of_a_tiny_digit() -> None:
+    # 2 px about (15, 9): 3 px from the nearest cell's centre (12, 12), one and a half boxes.
+    labels, boxes = batch([(1, 14, 8, 2, 2)])
+    owner, free, _ = grid_targets(labels, boxes, 3, 3, 8)
+    assert (owner[0] + 1).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
+    assert not free.any()
+
+
+def test_nobody_owns_nothing() -> None:
+    labels, boxes = batch([(7, 10, 6, 28, 28)], [])
+    owner, free, _ = grid_targets(labels, boxes, 6, 6, 8)
+    assert (owner[1] == NOBODY).all() and not free[1].any()
+
+
+TWO = [(3, 4.0, 6.0, 28.0, 28.0), (8, 32.0, 6.0, 28.0, 28.0)]
+ONE = [(5, 20.0, 10.0, 24.0, 30.0)]
+
+
+def test_a_perfect_grid_costs_next_to_nothing() -> None:
+    labels, boxes = batch(TWO, ONE)
+    class_loss, box_loss = grid_loss(written(labels, boxes, 6, 8), labels, boxes, GRID, 1.0)
+    assert class_loss.item() == pytest.approx(0, abs=1e-6)
+    assert box_loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_grid_loss_by_hand() -> None:
+    # Of 36 cells two own the digit, 4 are free, 30 are none. Equal logits cost log 11 a cell, the mean is over
+    # owners: (2 + 30) / 2 log 11. Boxes of zeros are off by 0.5, 0 and twice log 3.5; smooth L1 takes off 0.025.
+    labels, boxes = batch([(7, 10, 6, 28, 28)])
+    output = torch.zeros(1, 6, 6, 11), torch.zeros(1, 6, 6, 4)
+    class_loss, box_loss = grid_loss(output, labels, boxes, GRID, 2.0)
+    assert class_loss.item() == pytest.approx(16 * math.log(11), rel=1e-5)
+    assert box_loss.item() == pytest.approx(2 * (0.475 + 2 * (math.log(3.5) - 0.025)), rel=1e-5)
+
+
+def test_padding_does_not_count() -> None:
+    torch.manual_seed(1)
+    labels, boxes = batch(TWO, ONE)
+    wider = torch.nn.functional.pad(labels, (0, 3), value=NOBODY), torch.nn.functional.pad(boxes, (0, 0, 0, 3))
+    grid = torch.randn(2, 6, 8, 11), torch.randn(2, 6, 8, 4)
+    slots = torch.randn(2, 5, 11), torch.randn(2, 4)
+    for output, head in ((grid, GRID), (slots, SLOTS)):
+        assert loss(output, labels, boxes, head, 1.0) == loss(output, *wider, head, 1.0)
+
+
+def test_an_empty_image_has_only_a_class_loss() -> None:
+    labels, boxes = torch.full((1, 1), NOBODY), torch.zeros(1, 1, 4)
+    for output, head in (
+        ((torch.zeros(1, 6, 8, 11), torch.zeros(1, 6, 8, 4)), GRID),
+        ((torch.zeros(1, 5, 11), torch.zeros(1, 4)), SLOTS),
+    ):
+        class_loss, box_loss = loss(output, labels, boxes, head, 1.0)
+        assert class_loss.item() > 0 and box_loss.item() == 0
+
+
+def test_slots_loss_by_hand() -> None:
+    labels, boxes = batch(TWO, ONE)
+    logits = torch.full((2, 5, 11), -30.0)
+    for image, classes in enumerate(([3, 8, 10, 10, 10], [5, 10, 10, 10, 10])):
+        logits[image, range(5), classes] = 30.0
+    # TWO span 4..60 and 6..34: centre (32, 20), 28 high, 56 wide. ONE: centre (32, 25), 30 high, 24 wide.
+    place = torch.tensor([[32.0, 20, 28, 56], [32, 25, 30, 24]])
+    class_loss, box_loss = slots_loss((logits, place), labels, boxes, SLOTS, 1.0)
+    assert class_loss.item() == pytest.approx(0, abs=1e-6) and box_loss.item() == 0
+    # One centre 16.5 px off: beyond 1 px it costs the way less half a pixel, 16 px or one stride; half a batch.
+    place[0, 0] += 16.5
+    _, box_loss = slots_loss((logits, place), labels, boxes, SLOTS, 3.0)
+    assert box_loss.item() == pytest.approx(3 * 1 / 2)
+    # Equal logits cost log 11 a position.
+    class_loss, _ = slots_loss((torch.zeros(2, 5, 11), place), labels, boxes, SLOTS, 1.0)
+    assert class_loss.item() == pytest.approx(math.log(11))
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=5),
+    st.floats(20, 40),
+    st.floats(0, 1),
+    st.floats(0, 1),
+)
+def test_targets_decode_to_what_they_were_made_of(digits: list[int], side: float, across: float, down: float) -> None:
+    x, y = across * (256 - side * len(digits)), down * (128 - side)
+    labels, boxes = batch([(digit, x + i * side, y, side, side) for i, digit in enumerate(digits)])
+    logits, places = written(labels, boxes, 16, 32)
+    (line,) = decode(logits[0].numpy(), places[0].numpy(), GRID, Thresholds())
+    assert line.number == "".join(map(str, digits))
+    assert np.stack([digit.box_xywh for digit in line.digits]) == pytest.approx(boxes[0].numpy(), abs=1e-3)

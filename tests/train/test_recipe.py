@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from digitcam.core.card import SlotsHead
+from digitcam.core.errors import ConfigError
+from digitcam.train.canvas import CanvasData
+from digitcam.train.data import data_set
+from digitcam.train.recipe import load_recipe
+
+RECIPES = Path(__file__).parents[2] / "train" / "recipes"
+GOOD = """
+name = "small"
+description = "For tests."
+[input]
+height = 64
+width = 64
+[head]
+kind = "grid"
+stride = 8
+[data]
+kind = "canvas"
+[schedule]
+images = 100
+[licence]
+data = "none"
+weights = "none"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "small.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.rglob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_loads(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    for name in recipe.validation:
+        data_set(name)
+
+
+def test_the_seed_s_recipes() -> None:
+    variable, five = (load_recipe(RECIPES / "seed" / f"{n}.toml") for n in ("variable-length", "weighted-loss"))
+    for recipe in (variable, five):
+        assert isinstance(recipe.head, SlotsHead) and recipe.head.positions == 5
+        assert recipe.window is None
+    assert variable.data == CanvasData(digits="mnist", min_digits=1, max_digits=5)
+    assert five.data == CanvasData(digits="mnist", min_digits=5, max_digits=5)
+
+
+def test_defaults_and_overrides(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    assert load_recipe(path).schedule.images == 100
+    changed = load_recipe(path, ("schedule.images=7", 'data.digits="mnist"', "window={height=32, width=32}"))
+    assert (changed.schedule.images, changed.data.digits) == (7, "mnist")
+    assert changed.window is not None and changed.window.width == 32
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("images = 100", "images = 100\nimagse = 1", ["imagse", "schedule"]),
+        ("images = 100", 'images = "many"', ["schedule.images", "int"]),
+        ("images = 100", "images = 0", ["schedule.images"]),
+        ("images = 100", "", ["images", "schedule"]),
+        ("stride = 8", "stride = 4", ["head.stride", "network.widths", "8"]),
+        ("height = 64", "height = 60", ["input", "60x64", "stride 8"]),
+        (
+            'kind = "grid"\nstride = 8',
+            'kind = "slots"\npositions = 5\n[window]\nheight = 8\nwidth = 8',
+            ["window", "grid"],
+        ),
+        ('kind = "grid"', 'kind = "circle"', ["circle", "head"]),
+        ('kind = "canvas"', 'kind = "canvas"\nmin_digits = 4\nmax_digits = 2', ["min_digits", "data"]),
+        ("[data]", "[data", ["TOML"]),
+    ],
+)
+def test_a_bad_recipe_is_named(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    path = write(tmp_path, GOOD.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in [str(path), *words]:
+        assert word in message
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.toml: cannot read the recipe: No such file"):
+        load_recipe(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["schedule.images", "schedule.images=", "name=plain", "name.first=1", "name.a.b=1", "network.widths.0=4"],
+)
+def test_a_bad_override_is_named(tmp_path: Path, override: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(write(tmp_path, GOOD + "[network]\nwidths = [4, 4, 4]\n"), (override,))
+    assert f"--set {override}" in str(caught.value)
+
+
+def test_an_override_of_an_unknown_key_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    with pytest.raises(ConfigError, match="imagse") as caught:
+        load_recipe(path, ("schedule.imagse=3",))
+    assert str(path) in str(caught.value)

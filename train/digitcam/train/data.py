@@ -1,0 +1,40 @@
+"""The data sets that `evaluate`, the export gates and the benchmarks know by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from digitcam.core.canvas import Sample
+from digitcam.core.errors import ConfigError
+from digitcam.train.canvas import CanvasData
+from digitcam.train.mnist import Split
+from digitcam.train.street import StreetData
+
+Data: TypeAlias = CanvasData | StreetData
+
+DATA_SETS: dict[str, Data] = {
+    "canvas-variable": CanvasData(digits="mnist"),
+    "canvas-five": CanvasData(digits="mnist", min_digits=5),
+    "glyphs-variable": CanvasData(digits="glyphs"),
+    "street": StreetData(),
+}
+
+
+def data_set(name: str) -> Data:
+    """Return a data set by its name.
+
+    Raises
+    ------
+    ConfigError
+        With the known names.
+    """
+    if name not in DATA_SETS:
+        raise ConfigError(f"data set {name!r} is not known: choose from {', '.join(DATA_SETS)}")
+    return DATA_SETS[name]
+
+
+def samples(name: str, split: Split, count: int | None = None) -> Iterable[Sample]:
+    """Draw the first `count` images of a named data set's split, all of them by default."""
+    data = data_set(name)
+    return (data.sample(split, index) for index in range(data.size(split) if count is None else count))
