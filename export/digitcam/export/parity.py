@@ -1,0 +1,77 @@
+"""The gates of an export: what a format may differ from torch, and lose in accuracy, before it is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.bundle import Bundle
+from digitcam.core.errors import GateError
+from digitcam.core.metrics import Metrics
+from digitcam.edge import engines
+from digitcam.edge.pipeline import read_tensor
+from digitcam.train.data import samples
+from digitcam.train.evaluate import collect
+from digitcam.train.model import Network
+
+MAX_DIFFERENCE = 1e-4
+"""Largest difference of a float format's logits from torch's."""
+MAX_DROP = 0.003
+"""Largest loss of sequence accuracy of an int8 format against the float one of the same runtime."""
+
+
+@torch.no_grad()
+def torch_outputs(network: Network, images: UInt8Array) -> dict[str, FloatArray]:
+    """Run a network on uint8 [N, H, W, channels]; return float32 logits and boxes, [N, ...]."""
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 255
+    logits, boxes = network(x)
+    return {"logits": logits.numpy(), "boxes": boxes.numpy()}
+
+
+def engine_outputs(bundle: Bundle, format: str, images: UInt8Array) -> dict[str, FloatArray]:
+    """Run a bundle's format on uint8 [N, H, W, channels]; return float32 logits and boxes, [N, ...]."""
+    engine = engines.load(bundle, format)
+    outputs = [{k: v.copy() for k, v in engine.run(image[None]).items()} for image in images]
+    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
+
+
+def check_parity(format: str, found: dict[str, FloatArray], expected: dict[str, FloatArray]) -> float:
+    """Return the largest difference of logits.
+
+    Raises
+    ------
+    GateError
+        When it exceeds `MAX_DIFFERENCE`.
+    """
+    difference = float(np.abs(found["logits"] - expected["logits"]).max())
+    if not difference <= MAX_DIFFERENCE:
+        raise GateError(f"{format}: logits differ from torch's by {difference:.2g}, more than {MAX_DIFFERENCE:g}")
+    return difference
+
+
+def measure_format(bundle: Bundle, format: str, data: str, count: int) -> Metrics:
+    """Measure a format on the first `count` validation images of a data set."""
+    engine, spec = engines.load(bundle, format), bundle.card.input
+    shape = (1, spec.height, spec.width, spec.channels)
+    return collect(
+        samples(data, "validation", count),
+        lambda images: [read_tensor(engine, bundle.card, image.reshape(shape)) for image in images],
+    ).metrics()
+
+
+def check_drop(data: str, metrics: dict[str, Metrics]) -> None:
+    """Compare each int8 format's sequence accuracy with its runtime's float one.
+
+    Raises
+    ------
+    GateError
+        When one loses more than `MAX_DROP`.
+    """
+    for runtime in ("onnx", "tflite"):
+        whole, small = (metrics[f"{precision}.{runtime}"].sequence_accuracy for precision in ("fp32", "int8"))
+        if small < whole - MAX_DROP:
+            raise GateError(
+                f"int8.{runtime}: sequence accuracy {small:.4f} on {data} validation images, {whole:.4f} in float: "
+                f"more than {100 * MAX_DROP:g} points lost; train longer, or calibrate on more images"
+            )
