@@ -1,0 +1,60 @@
+# `make demo` and `make test` set up all they need; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .venv-demo/bin
+
+.PHONY: help demo test check wheel readme bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    install the device side alone (no torch) and read 200 drawn frames"
+	@echo "make test    install everything and run the tests"
+	@echo "make check   ruff, ruff format, mypy, import-linter"
+	@echo "make bench   measure the shipped bundle again and render the README's tables"
+	@echo "make readme  render the README's tables from benchmarks/results"
+	@echo "make clean   remove environments and outputs"
+
+# Environments are made anew when the dependencies change.
+.venv-demo/ready: pyproject.toml
+	@echo "== installing the device side into .venv-demo (LiteRT, OpenCV, numpy; about 300 MB, no torch)"
+	@$(PYTHON) -m venv .venv-demo
+	@$(DEMO)/pip install --quiet --disable-pip-version-check --editable ".[litert]"
+	@touch $@
+
+# torch by its exact pin: an open range brings several GB of CUDA packages.
+$(VENV)/ready: pyproject.toml
+	@echo "== installing everything into .venv (torch, ONNX and TFLite tools; about 2.5 GB, some minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+demo: .venv-demo/ready
+	@echo "== reading 200 drawn frames with the int8 TFLite network; one JSON line a frame goes to demo/readings.jsonl"
+	@mkdir -p demo
+	@$(DEMO)/digitcam run --source demo: --frames 200 --format int8.tflite --sheet demo/frames.png | tee demo/readings.jsonl
+	@echo "== some of the frames with their boxes: demo/frames.png"
+
+test: $(VENV)/ready
+	@echo "== running the tests (set DIGITCAM_DATA to a folder with mnist/ for those that need it)"
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/ready
+	@echo "== style, types, and which part may import which"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/ready
+	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --data glyphs-variable --out benchmarks/results/canvas-accuracy.json
+	$(BIN)/digitcam bench latency canvas --out benchmarks/results/canvas-latency.json
+	$(BIN)/digitcam bench drawing train/recipes/canvas.toml --out benchmarks/results/drawing.json
+	$(MAKE) readme
+
+readme: $(VENV)/ready
+	@$(BIN)/python -m digitcam.benchmarks.readme README.md
+
+clean:
+	rm -rf .venv .venv-demo demo dist
