@@ -1,4 +1,7 @@
 # `make demo` and `make test` set up all they need; `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

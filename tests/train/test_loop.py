@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,14 @@ def test_an_existing_run_is_not_overwritten(unbroken: Path) -> None:
     with pytest.raises(ConfigError, match="another recipe"):
         loop.train(other, unbroken.parent, resume=True)
     assert unbroken.read_bytes() == before
+
+
+def test_a_finished_run_can_be_made_longer(unbroken: Path, tmp_path: Path) -> None:
+    shutil.copytree(unbroken.parent, tmp_path / "run")
+    longer = msgspec.structs.replace(TINY, schedule=msgspec.structs.replace(TINY.schedule, images=320))
+    saved = read_checkpoint(loop.train(longer, tmp_path / "run", resume=True))
+    assert saved.images == 320 and saved.recipe == longer
+    assert any((saved.weights[name] != value).any() for name, value in read_checkpoint(unbroken).weights.items())
 
 
 def test_a_loss_that_is_no_number_leaves_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,12 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def _continues(old: Recipe, new: Recipe) -> bool:
+    """Say whether a run of the one can go on as the other: they may differ in how many images are seen."""
+    same_length = msgspec.structs.replace(new.schedule, images=old.schedule.images)
+    return old == msgspec.structs.replace(new, schedule=same_length)
+
+
 class Trainer:
     """A network being trained, the average of its weights, and the optimiser."""
 
@@ -150,6 +156,8 @@ def draw_ahead(recipe: Recipe, steps: range, workers: int) -> DataLoader[Batch]:
 def train(recipe: Recipe, out: Path, resume: bool = False) -> Path:
     """Train a recipe; return the checkpoint `out/checkpoint.pt`.
 
+    A run resumed with more `schedule.images` goes on where the longer schedule stands.
+
     `out/log.jsonl` gets one line a validation: images, seconds, losses, validation metrics. In the end
     `out/weights.pt` holds the weights alone, a checkpoint to export, keep and share.
 
@@ -166,7 +174,7 @@ def train(recipe: Recipe, out: Path, resume: bool = False) -> Path:
         if not resume:
             raise ConfigError(f"{path}: holds a run already: say --resume, or give another --out")
         saved = read_checkpoint(path)
-        if saved.recipe != recipe:
+        if not _continues(saved.recipe, recipe):
             raise ConfigError(f"{path}: is of another recipe: give another --out")
         if saved.training is None:
             raise ConfigError(f"{path}: holds only weights, no state to resume from: give another --out")
