@@ -1,0 +1,102 @@
+"""The verbs of `digitcam bench`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+PATH = click.Path(path_type=Path)
+OUT = click.option("--out", type=PATH, required=True, help="The result file.")
+
+
+def note(message: str) -> None:
+    """Say what is being measured, on standard error."""
+    print(message, file=sys.stderr, flush=True)
+
+
+@click.group()
+def bench() -> None:
+    """Measure; each benchmark writes a JSON result with the machine it was made on."""
+
+
+@bench.command("accuracy")
+@click.argument("bundle")
+@click.option("--data", "names", multiple=True, required=True, help="A data set's name; may be given again.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="validation", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Only the first images.")
+@click.option("--max-drop", type=float, help="Exit 7 when a format loses more points than this.")
+@OUT
+def bench_accuracy(
+    bundle: str, names: tuple[str, ...], split: Any, count: int | None, max_drop: float | None, out: Path
+) -> None:
+    """All formats of BUNDLE on the same images, and which they read otherwise than float."""
+    from digitcam.benchmarks.accuracy import accuracy, check_drop
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    result = accuracy(open_bundle(bundle), list(names), split, count, note)
+    write_result(out, result)
+    click.echo(out)
+    if max_drop is not None:
+        check_drop(result, max_drop)
+
+
+@bench.command("latency")
+@click.argument("bundle")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@OUT
+def bench_latency(bundle: str, threads: int, out: Path) -> None:
+    """How long BUNDLE's networks take, formats interleaved, batch 1."""
+    from digitcam.benchmarks.latency import latency
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, latency(open_bundle(bundle), threads, say=note))
+    click.echo(out)
+
+
+@bench.command("drawing")
+@click.argument("recipe", type=PATH)
+@OUT
+def bench_drawing(recipe: Path, out: Path) -> None:
+    """How many images a second RECIPE draws, and how many it trains on."""
+    from digitcam.benchmarks.drawing import drawing
+    from digitcam.benchmarks.results import write_result
+    from digitcam.train.recipe import load_recipe
+
+    write_result(out, drawing(load_recipe(recipe), say=note))
+    click.echo(out)
+
+
+@bench.command("peers")
+@click.argument("bundle")
+@click.option("--source", default="demo:", show_default=True, help="Frames that know their truth.")
+@click.option("--frames", type=click.IntRange(min=1), default=100, show_default=True)
+@OUT
+def bench_peers(bundle: str, source: str, frames: int, out: Path) -> None:
+    """BUNDLE's default network and Tesseract on the same frames."""
+    from digitcam.benchmarks.peers import peers
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, peers(open_bundle(bundle), source, frames, note))
+    click.echo(out)
+
+
+@bench.command("report")
+@click.argument("results", type=PATH)
+@click.option(
+    "--name", default="canvas", show_default=True, help="Whose results: NAME-accuracy.json, NAME-latency.json."
+)
+@click.option("--out", type=PATH, required=True, help="The HTML file.")
+def bench_report(results: Path, name: str, out: Path) -> None:
+    """One HTML page of the results in the folder RESULTS."""
+    from digitcam.benchmarks.report import report
+
+    page = report(results, name)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page, encoding="utf-8")
+    click.echo(out)
