@@ -51,7 +51,7 @@ check: $(VENV)/ready
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/ready
-	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --data glyphs-variable --out benchmarks/results/canvas-accuracy.json
+	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --out benchmarks/results/canvas-accuracy.json
 	$(BIN)/digitcam bench latency canvas --out benchmarks/results/canvas-latency.json
 	$(BIN)/digitcam bench drawing train/recipes/canvas.toml --out benchmarks/results/drawing.json
 	$(MAKE) readme

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, Flip, FormatAccuracy
 from digitcam.benchmarks.subject import REFERENCE, subject
 from digitcam.core.arrays import UInt8Array
-from digitcam.core.bundle import Bundle
+from digitcam.core.bundle import Bundle, open_bundle
 from digitcam.core.decode import Line
 from digitcam.core.errors import GateError
 from digitcam.edge import engines
@@ -46,27 +50,35 @@ def accuracy(
     count: int | None = None,
     say: Callable[[str], None] = print,
 ) -> AccuracyResult:
-    """Measure all formats of a bundle on all data sets."""
-    measured = []
+    """Measure all formats of a bundle on all data sets, as many at once as there are cores: none is timed."""
     described = subject(bundle, bundle.formats)
-    for data in data_sets:
-        by_format: dict[str, FormatAccuracy] = {}
-        reference = None
-        for format in sorted(bundle.formats, key=lambda f: f != REFERENCE):
-            found = format_results(bundle, format, data, split, count)
-            reference = reference or found
-            metrics = found.metrics()
-            base = by_format[REFERENCE].metrics if by_format else metrics
-            difference = round(100 * (metrics.sequence_accuracy - base.sequence_accuracy), 4)
-            by_format[format] = FormatAccuracy(metrics, difference, *flips(reference, found))
-            lost, won = len(by_format[format].lost), len(by_format[format].won)
-            say(
-                f"{data}/{split} {format:12} sequence {metrics.sequence_accuracy:.4f} ({difference:+.2f} points, "
-                f"{lost} lost, {won} won)  localisation {metrics.localisation_error_px2:.3f} px²"
-            )
-        images = by_format[REFERENCE].metrics.images
-        measured.append(DataSetAccuracy(data, split, images, by_format))
+    measured = []
+    formats = sorted(bundle.formats, key=lambda format: format != REFERENCE)
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        jobs = {
+            (data, format): pool.submit(_measure, bundle.path, format, data, split, count)
+            for data in data_sets
+            for format in formats
+        }
+        for data in data_sets:
+            reference = jobs[data, REFERENCE].result()
+            by_format: dict[str, FormatAccuracy] = {}
+            for format in formats:
+                found = jobs[data, format].result()
+                metrics, base = found.metrics(), reference.metrics()
+                difference = round(100 * (metrics.sequence_accuracy - base.sequence_accuracy), 4)
+                lost, won = flips(reference, found)
+                by_format[format] = FormatAccuracy(metrics, difference, lost, won)
+                say(
+                    f"{data}/{split} {format:12} sequence {metrics.sequence_accuracy:.4f} ({difference:+.2f} points, "
+                    f"{len(lost)} lost, {len(won)} won)  localisation {metrics.localisation_error_px2:.3f} px²"
+                )
+            measured.append(DataSetAccuracy(data, split, len(reference.truths), by_format))
     return AccuracyResult(described, environment(), REFERENCE, measured)
+
+
+def _measure(path: Path, format: str, data: str, split: Split, count: int | None) -> Results:
+    return format_results(open_bundle(path), format, data, split, count)
 
 
 def check_drop(result: AccuracyResult, max_drop: float) -> None:
