@@ -27,7 +27,9 @@ def test_the_results_are_those_of_the_shipped_network() -> None:
 def test_a_changed_table_is_made_anew_and_the_rest_kept(tmp_path: Path) -> None:
     text = "before\n<!-- results: latency -->\nold\n<!-- end -->\nafter\n"
     found = readme.render(text)
-    assert found.startswith("before\n<!-- results: latency -->\n| format |") and found.endswith("<!-- end -->\nafter\n")
-    assert "old" not in found
+    assert found.startswith("before\n<!-- results: latency -->\n\n| format |")
+    assert found.endswith("\n\n<!-- end -->\nafter\n") and "old" not in found
+    empty = text.replace("old\n", "")
+    assert readme.render(empty + text) == found + found
     with pytest.raises(BenchmarkInvalidError):
         readme.render(text, tmp_path)

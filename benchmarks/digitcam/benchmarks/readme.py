@@ -76,9 +76,9 @@ def render(text: str, results: Path = RESULTS) -> str:
     """Return a README with what stands between `<!-- results: NAME -->` and `<!-- end -->` made anew."""
 
     def fill(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{TABLES[match[2]](results)}\n{match[3]}"
+        return f"{match[1]}\n{TABLES[match[2]](results)}\n\n{match[3]}"
 
-    return re.sub(r"(<!-- results: (\w+) -->\n).*?\n(<!-- end -->)", fill, text, flags=re.DOTALL)
+    return re.sub(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", fill, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
