@@ -29,6 +29,9 @@ def main() -> None:
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
         sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "digitcam"
         print(f"digitcam: {error.format_message()} See '{command} --help'.", file=sys.stderr)
@@ -87,7 +90,7 @@ def _json(value: Any) -> None:
 @cli.command()
 @click.argument("bundle")
 @click.argument("images", nargs=-1, required=True, type=PATH)
-@click.option("--format", "format_", type=FORMAT, help="Which network; the int8 one of the engine at hand.")
+@click.option("--format", "format_", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a number.")
 @click.option("--draw", type=PATH, help="Write each image with its boxes into this folder.")
 def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json: bool, draw: Path | None) -> int:
@@ -122,7 +125,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 @click.option("--config", type=PATH, help="A TOML file, see edge/configs/; the options below win over it.")
 @click.option("--source", help="demo:, an image, a folder of images, or a video file.")
 @click.option("--model", help="A bundle's path or a shipped name.")
-@click.option("--format", "format", type=FORMAT, help="Which network; the int8 one of the engine at hand.")
+@click.option("--format", "format", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
 def run(config: Path | None, frames: int | None, sheet: Path | None, **options: str | None) -> int:
@@ -143,7 +146,7 @@ def selftest(bundle: str) -> None:
 
     for replay in replay_all(open_bundle(bundle)):
         click.echo(
-            f"{replay.format:12} {replay.right} of {replay.of} golden numbers right, "
+            f"{replay.format:12} {replay.same} of {replay.of} golden inputs read as at export, "
             f"outputs within {replay.difference:.2g} of those at export"
         )
 

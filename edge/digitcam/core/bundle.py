@@ -133,5 +133,7 @@ def _archive(path: Path) -> zipfile.ZipFile:
 def _try(read: Callable[[str], bytes], name: str, path: Path) -> bytes:
     try:
         return read(name)
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path}: cannot read {name}: {type(error).__name__}: {error}") from None
+    except (KeyError, FileNotFoundError):
+        raise ModelError(f"{path}: cannot read {name}: no such file in it") from None
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ModelError(f"{path}: cannot read {name}: {error}") from None

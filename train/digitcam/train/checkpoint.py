@@ -57,7 +57,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise ModelError(f"{path}: cannot read the checkpoint: {error.strerror}") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, msgspec.ValidationError) as error:
-        raise ModelError(f"{path}: not a checkpoint of this version: {str(error).splitlines()[0]}") from None
+        kind = type(error).__name__
+        raise ModelError(f"{path}: not a checkpoint that this version of digitcam wrote ({kind})") from None
 
 
 def network_of(checkpoint: Checkpoint) -> Network:
