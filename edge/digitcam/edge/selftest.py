@@ -45,9 +45,10 @@ def selftest(bundle: Bundle) -> list[Replay]:
         raise ModelError("no engine is installed: pip install 'digitcam[litert]' or 'digitcam[onnx]'")
     for replay in replays:
         if replay.same < replay.of:
+            others = replay.of - replay.same
             raise ModelError(
-                f"{bundle.path}: {replay.format} reads {replay.of - replay.same} of {replay.of} golden inputs "
-                f"otherwise than at export (outputs differ by up to {replay.difference:.2g}): do not use it on this machine"
+                f"{bundle.path}: {replay.format} reads {others} of {replay.of} golden inputs otherwise than at export "
+                f"(outputs differ by up to {replay.difference:.2g}): do not use it on this machine"
             )
     return replays
 
