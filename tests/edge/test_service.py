@@ -55,7 +55,10 @@ def test_a_signal_sets_the_flag_and_what_was_before_comes_back(number: signal.Si
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_a_second_interrupt_interrupts() -> None:
+def test_a_second_interrupt_interrupts(request: pytest.FixtureRequest) -> None:
+    # A shell that starts tests in the background has them ignore SIGINT, and Python then leaves it so.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(KeyboardInterrupt), stopping():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
