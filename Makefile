@@ -54,6 +54,7 @@ bench: $(VENV)/ready
 	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --out benchmarks/results/canvas-accuracy.json
 	$(BIN)/digitcam bench latency canvas --out benchmarks/results/canvas-latency.json
 	$(BIN)/digitcam bench drawing train/recipes/canvas.toml --out benchmarks/results/drawing.json
+	$(BIN)/digitcam bench peers canvas --out benchmarks/results/canvas-peers.json
 	$(MAKE) readme
 
 readme: $(VENV)/ready

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from digitcam.benchmarks.results import AccuracyResult, DrawingResult, LatencyResult, read_result
+from digitcam.benchmarks.results import AccuracyResult, DrawingResult, LatencyResult, PeersResult, read_result
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -65,10 +65,23 @@ def drawing_table(results: Path) -> str:
     )
 
 
+def peers_table(results: Path) -> str:
+    """Return the table of other readers on the same frames."""
+    result = read_result(results / "canvas-peers.json", PeersResult)
+    rows = ["| reader | version, setting | numbers right | p50 a frame |", "|---|---|---|---|"]
+    for name, peer in result.peers.items():
+        rows.append(
+            f"| {name} | {peer.version}, {peer.setting} | {peer.sequence_accuracy:.2f} | {peer.p50_ms:.1f} ms |"
+        )
+    note = f"{result.frames} frames of `{result.source}`, frame to number; from `benchmarks/results/canvas-peers.json`."
+    return "\n".join([*rows, "", note])
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "accuracy": accuracy_table,
     "latency": latency_table,
     "drawing": drawing_table,
+    "peers": peers_table,
 }
 
 
