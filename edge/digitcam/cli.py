@@ -13,13 +13,12 @@ from typing import Any
 
 import click
 
-from digitcam.benchmarks.commands import bench
+from digitcam.benchmarks.commands import PATH, bench, note
 from digitcam.core.card import FORMATS
 from digitcam.core.errors import ConfigError, DigitcamError
 
 SPLITS = click.Choice(["train", "validation", "test"])
 FORMAT = click.Choice(FORMATS)
-PATH = click.Path(path_type=Path)
 
 
 def main() -> None:
@@ -75,10 +74,6 @@ _EXTRAS = {
 @click.version_option(package_name="digitcam")
 def cli() -> None:
     """Train, quantise and run a small network that reads and locates a number in a camera image."""
-
-
-def _note(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def _json(value: Any) -> None:
@@ -237,7 +232,7 @@ def export(checkpoint: Path, out: Path, images: int) -> None:
     """Export CHECKPOINT as a bundle: ONNX and TFLite, float and int8, checked against gates."""
     from digitcam.export.bundle import export as export_bundle
 
-    export_bundle(checkpoint, out, images, _note)
+    export_bundle(checkpoint, out, images, note)
     click.echo(out)
 
 

@@ -64,7 +64,7 @@ def test_a_table_alone_switches_on_with_safe_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["demo.toml", "meter.toml"])
 def test_the_examples_load(name: str) -> None:
-    load_config(CONFIGS / name)
+    assert load_config(CONFIGS / name).model == "canvas"
 
 
 def test_the_demo_example_states_the_defaults() -> None:

@@ -11,12 +11,9 @@ from pathlib import Path
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, Flip, FormatAccuracy
 from digitcam.benchmarks.subject import REFERENCE, subject
-from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import Bundle, open_bundle
-from digitcam.core.decode import Line
 from digitcam.core.errors import GateError
-from digitcam.edge import engines
-from digitcam.edge.pipeline import read_tensor
+from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import samples
 from digitcam.train.evaluate import Results, collect
 from digitcam.train.mnist import Split
@@ -24,13 +21,7 @@ from digitcam.train.mnist import Split
 
 def format_results(bundle: Bundle, format: str, data: str, split: Split, count: int | None) -> Results:
     """Read the first `count` images of a data set's split (all by default) with one format, one at a time."""
-    engine, spec = engines.load(bundle, format), bundle.card.input
-    shape = (1, spec.height, spec.width, spec.channels)
-
-    def read(images: list[UInt8Array]) -> list[list[Line]]:
-        return [read_tensor(engine, bundle.card, image.reshape(shape)) for image in images]
-
-    return collect(samples(data, split, count), read)
+    return collect(samples(data, split, count), image_reader(bundle, format))
 
 
 def flips(reference: Results, found: Results) -> tuple[list[Flip], list[Flip]]:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable, Sequence
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import Bundle
-from digitcam.core.card import Card
 from digitcam.core.decode import Line, decode
 from digitcam.core.preprocess import letterbox
 from digitcam.core.reading import Latency, Model, Reading, describe
 from digitcam.edge import engines
-from digitcam.edge.engines import Engine
 from digitcam.edge.sources import Frame
 
 
-def read_tensor(engine: Engine, card: Card, tensor: UInt8Array) -> list[Line]:
-    """Return the numbers in a network input uint8 [1, H, W, channels], best first, boxes in its pixels."""
-    outputs = engine.run(tensor)
-    return decode(outputs["logits"][0], outputs["boxes"][0], card.head, card.thresholds)
+def image_reader(bundle: Bundle, format: str) -> Callable[[Sequence[UInt8Array]], list[list[Line]]]:
+    """Load a format; return what reads images already of the input's size, one at a time.
+
+    It takes images uint8 [H, W] or [H, W, channels] and gives for each its numbers, best first, boxes in its pixels.
+    """
+    engine, card = engines.load(bundle, format), bundle.card
+    shape = (1, card.input.height, card.input.width, card.input.channels)
+
+    def read(images: Sequence[UInt8Array]) -> list[list[Line]]:
+        every = (engine.run(image.reshape(shape)) for image in images)
+        return [decode(found["logits"][0], found["boxes"][0], card.head, card.thresholds) for found in every]
+
+    return read
 
 
 class Reader:

@@ -10,7 +10,7 @@ from digitcam.core.bundle import Bundle
 from digitcam.core.errors import GateError
 from digitcam.core.metrics import Metrics
 from digitcam.edge import engines
-from digitcam.edge.pipeline import read_tensor
+from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import samples
 from digitcam.train.evaluate import collect
 from digitcam.train.model import Network
@@ -52,12 +52,7 @@ def check_parity(format: str, found: dict[str, FloatArray], expected: dict[str, 
 
 def measure_format(bundle: Bundle, format: str, data: str, count: int) -> Metrics:
     """Measure a format on the first `count` validation images of a data set."""
-    engine, spec = engines.load(bundle, format), bundle.card.input
-    shape = (1, spec.height, spec.width, spec.channels)
-    return collect(
-        samples(data, "validation", count),
-        lambda images: [read_tensor(engine, bundle.card, image.reshape(shape)) for image in images],
-    ).metrics()
+    return collect(samples(data, "validation", count), image_reader(bundle, format)).metrics()
 
 
 def check_drop(data: str, metrics: dict[str, Metrics]) -> None:
