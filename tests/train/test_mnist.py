@@ -55,7 +55,7 @@ class Quiet(SimpleHTTPRequestHandler):
         self.asked.append(self.path.rpartition("/")[2])
         if self.path.startswith("/short/"):
             self.send_response(200)
-            self.send_header("Content-Length", "1000")
+            self.send_header("Content-Length", "9912422")
             self.end_headers()
             self.wfile.write(b"too little")
         else:
@@ -99,6 +99,9 @@ def test_fetch_of_a_damaged_file(data_folder: Path, served: tuple[str, Path, lis
     address, mirror, _ = served
     first = next(iter(mnist.FILES))
     (mirror / first).write_bytes(b"damaged")
+    with pytest.raises(SourceError, match=f"{address}/{first}: cannot download: it has 7 bytes, not 9912422"):
+        mnist.fetch(address)
+    (mirror / first).write_bytes(bytes(9_912_422))
     with pytest.raises(SourceError, match=f"{address}/{first}: md5 is "):
         mnist.fetch(address)
     assert list((data_folder / "mnist").iterdir()) == []
@@ -109,7 +112,9 @@ def test_fetch_of_nothing_or_too_little(data_folder: Path, served: tuple[str, Pa
     address = served[0] + path
     with pytest.raises(SourceError, match=f"{address}/train-images-idx3-ubyte.gz: cannot download"):
         mnist.fetch(address)
-    assert list((data_folder / "mnist").iterdir()) == []
+    left = [(file.name, file.read_bytes()) for file in (data_folder / "mnist").iterdir()]
+    # What has come stays, to be gone on from.
+    assert left == ([("train-images-idx3-ubyte.gz.part", b"too little")] if path else [])
 
 
 def test_fetch_from_no_address(data_folder: Path) -> None:

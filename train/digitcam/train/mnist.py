@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import os
-import urllib.request
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -18,17 +16,18 @@ import numpy as np
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import SourceError
+from digitcam.train.fetch import Published, download
 
 Split = Literal["train", "validation", "test"]
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist"
 FILES = {
-    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    "train-images-idx3-ubyte.gz": Published(9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+    "train-labels-idx1-ubyte.gz": Published(28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
+    "t10k-images-idx3-ubyte.gz": Published(1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
+    "t10k-labels-idx1-ubyte.gz": Published(4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
 }
-"""File name to md5."""
+"""File name to size and md5."""
 TRAIN_DIGITS = 55_000
 """The first 55,000 training digits train; the last 5,000 validate."""
 
@@ -42,31 +41,14 @@ def folder() -> Path:
 def fetch(mirror: str = MIRROR) -> list[Path]:
     """Download the files that are missing or damaged; return their paths.
 
-    A file appears under its name only when whole and of the right md5.
-
     Raises
     ------
     SourceError
-        When a file cannot be downloaded or its md5 differs.
+        When a file cannot be downloaded or its size or md5 differs, as `fetch.download` says.
     """
-    target = folder()
-    target.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, md5 in FILES.items():
-        path = target / name
-        if not path.exists() or hashlib.md5(path.read_bytes()).hexdigest() != md5:
-            url = f"{mirror}/{name}"
-            try:
-                with urllib.request.urlopen(url, timeout=60) as response:
-                    data = response.read()
-            except (OSError, ValueError, http.client.HTTPException) as error:
-                raise SourceError(f"{url}: cannot download: {error}; put the file into {target}") from None
-            if (found := hashlib.md5(data).hexdigest()) != md5:
-                raise SourceError(f"{url}: md5 is {found}, not {md5}: try again or another --mirror")
-            part = path.with_suffix(".part")
-            part.write_bytes(data)
-            part.replace(path)
-        paths.append(path)
+    paths = [folder() / name for name in FILES]
+    for path in paths:
+        download(f"{mirror}/{path.name}", path, FILES[path.name])
     return paths
 
 
@@ -76,8 +58,8 @@ def _idx(path: Path, magic: int) -> UInt8Array:
         packed = path.read_bytes()
     except OSError:
         raise SourceError(f"{path}: no such file: run 'digitcam data fetch mnist' or set DIGITCAM_DATA") from None
-    if (found := hashlib.md5(packed).hexdigest()) != FILES[path.name]:
-        raise SourceError(f"{path}: md5 is {found}, not {FILES[path.name]}: run 'digitcam data fetch mnist'")
+    if (found := hashlib.md5(packed).hexdigest()) != FILES[path.name].md5:
+        raise SourceError(f"{path}: md5 is {found}, not {FILES[path.name].md5}: run 'digitcam data fetch mnist'")
     data = gzip.decompress(packed)
     header = np.frombuffer(data, ">i4", count=1 + magic % 256)
     if header[0] != magic:
