@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ _EXTRAS = {
     "torch": "train",
     "tqdm": "train",
     "tensorboard": "train",
+    "h5py": "train",
     "onnx": "export",
     "onnxscript": "export",
     "litert_torch": "export",
@@ -89,14 +91,24 @@ def _json(value: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a number.")
 @click.option("--draw", type=PATH, help="Write each image with its boxes into this folder.")
 def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json: bool, draw: Path | None) -> int:
-    """Read the number in each of IMAGES (files or folders) with BUNDLE, a path or a shipped name such as canvas."""
+    """Read the number in each of IMAGES (files or folders) with BUNDLE, a path or a shipped name such as canvas.
+
+    A checkpoint, a file in .pt, will do as well.
+    """
     from digitcam.core.bundle import open_bundle
     from digitcam.core.draw import annotate, write_image
     from digitcam.core.reading import encode_reading
     from digitcam.edge.pipeline import Reader
     from digitcam.edge.sources.files import ImageSource
 
-    reader = Reader(open_bundle(bundle), format_)
+    if bundle.endswith(".pt"):
+        from digitcam.benchmarks.checkpoint import CheckpointReader
+
+        if format_:
+            raise ConfigError("--format: a checkpoint has no formats: leave it out")
+        reader: Reader = CheckpointReader(Path(bundle))
+    else:
+        reader = Reader(open_bundle(bundle), format_)
     accepted = 0
     with ImageSource(images) as source:
         for frame in source:
@@ -152,14 +164,34 @@ def data() -> None:
 
 
 @data.command("fetch")
-@click.argument("name", type=click.Choice(["mnist"]))
+@click.argument("name", type=click.Choice(["mnist", "svhn"]))
+@click.option("--part", "parts", type=click.Choice(["train", "test", "extra"]), multiple=True, help="Of svhn; or all.")
+@click.option("--keep", is_flag=True, help="Keep svhn's archives once they are unpacked.")
 @click.option("--mirror", help="Base URL of the files.")
-def data_fetch(name: str, mirror: str | None) -> None:
-    """Download a data set below $DIGITCAM_DATA, or ~/.cache/digitcam; every file's md5 is checked."""
-    from digitcam.train import mnist
+def data_fetch(name: str, parts: tuple[Any, ...], keep: bool, mirror: str | None) -> None:
+    """Download a data set below $DIGITCAM_DATA, or ~/.cache/digitcam; every file's size and md5 are checked.
 
-    for path in mnist.fetch(mirror or mnist.MIRROR):
-        click.echo(path)
+    A download that broke off is gone on with when the same command is run again.
+    """
+    if name == "mnist":
+        from digitcam.train import mnist
+
+        if parts or keep:
+            raise ConfigError("--part and --keep are for svhn: leave them out")
+        for path in mnist.fetch(mirror or mnist.MIRROR):
+            click.echo(path)
+        return
+    from digitcam.train import svhn_archive
+
+    for fetched in svhn_archive.fetch(parts or tuple(svhn_archive.ARCHIVES), mirror or svhn_archive.MIRROR, keep):
+        click.echo(f"{fetched.labels}: {fetched.photographs} photographs")
+        if fetched.left_out:
+            total = fetched.photographs + len(fetched.left_out)
+            click.echo(
+                f"digitcam: {fetched.labels}: {len(fetched.left_out)} of {total} records are unusable and left out, "
+                f"the first {fetched.left_out[0]}",
+                err=True,
+            )
 
 
 @data.command("preview")
@@ -184,11 +216,18 @@ def data_preview(name: str, split: Any, count: int, out: Path | None) -> None:
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
     """Train RECIPE, a TOML file below train/recipes."""
+    from digitcam.train.interrupt import StoppedError
     from digitcam.train.loop import train as train_recipe
     from digitcam.train.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
-    click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume))
+    try:
+        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume))
+    except StoppedError as stopped:
+        options = [word for override in overrides for word in ("--set", override)]
+        options += ["--out", str(out)] if out else []
+        again = shlex.join(["digitcam", "train", str(recipe), *options, "--resume"])
+        raise StoppedError(f"{stopped}; go on with: {again}") from None
 
 
 @cli.command()

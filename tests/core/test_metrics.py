@@ -41,3 +41,21 @@ def test_measuring_nothing_is_an_error() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="as many"):
         measure(["1"], np.zeros((1, 4)), ["1", "2"], np.zeros((2, 4)))
+
+
+def test_images_without_a_number() -> None:
+    box, nothing = [0, 0, 10, 10], [0, 0, 0, 0]
+    # Right to read nothing; a phantom; a miss (see above: 250 / 4 px²); a number read where it is.
+    read = np.float32([nothing, [3, 0, 50, 50], nothing, box])
+    found = measure(["", "4", "", "12"], read, ["", "", "12", "12"], np.float32([nothing, nothing, box, box]))
+    assert found.sequence_accuracy == 0.5
+    # 2 positions an image: 2 + 1 + 0 + 2 of 8 agree.
+    assert found.character_accuracy == pytest.approx(5 / 8)
+    assert found.localisation_error_px2 == pytest.approx(250 / 4 / 2)
+    assert found.iou == 0.5
+    assert found.sequence_by_length == {"0": 0.5, "2": 0.5}
+
+
+def test_a_set_without_any_number_has_nothing_to_locate() -> None:
+    found = measure(["", "4"], np.float32([[0] * 4, [3, 0, 50, 50]]), ["", ""], np.zeros((2, 4)))
+    assert (found.sequence_accuracy, found.localisation_error_px2, found.iou) == (0.5, 0.0, 1.0)

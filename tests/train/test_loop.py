@@ -1,19 +1,29 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
+from digitcam.core.canvas import Sample
 from digitcam.core.card import GridHead, Input, Licence
-from digitcam.core.errors import ConfigError, DigitcamError
-from digitcam.train import loop
+from digitcam.core.errors import ConfigError, SourceError
+from digitcam.train import batches, loop, trainer
 from digitcam.train.canvas import CanvasData
 from digitcam.train.checkpoint import read_checkpoint, write_checkpoint
+from digitcam.train.interrupt import StoppedError
 from digitcam.train.model import NetworkConfig
 from digitcam.train.recipe import Recipe, Schedule, Window
 
@@ -54,28 +64,134 @@ def test_a_run(unbroken: Path) -> None:
     saved = read_checkpoint(unbroken)
     assert saved.recipe == TINY and saved.images == 240
     assert saved.training is not None and saved.training["step"] == 30
-    lines = [json.loads(line) for line in (unbroken.parent / "log.jsonl").read_text().splitlines()]
+    lines = log_of(unbroken)
     assert [line["images"] for line in lines] == [80, 160, 240]
     assert lines[-1]["class_loss"] < lines[0]["class_loss"]
-    assert sorted(path.name for path in unbroken.parent.iterdir()) == ["checkpoint.pt", "log.jsonl", "weights.pt"]
+    assert all(line["images_per_s"] > 0 and 0 <= line["waiting"] < 1 for line in lines)
+    assert 0 < lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
+    written = ["checkpoint.pt", "curves.png", "log.jsonl", "tensorboard", "weights.pt"]
+    assert sorted(path.name for path in unbroken.parent.iterdir()) == written
     weights, whole = read_checkpoint(unbroken.with_name("weights.pt")), read_checkpoint(unbroken)
     assert weights.training is None and weights.images == whole.images
     assert all((weights.weights[name] == value).all() for name, value in whole.weights.items())
 
 
-def test_a_resumed_run_is_bit_identical(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_until(monkeypatch, TINY, tmp_path, 80)
-    assert read_checkpoint(tmp_path / "checkpoint.pt").images == 80
-    resumed, whole = read_checkpoint(loop.train(TINY, tmp_path, resume=True)), read_checkpoint(unbroken)
+def log_of(checkpoint: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in checkpoint.with_name("log.jsonl").read_text().splitlines()]
+
+
+def assert_the_same_run(ours: Path, theirs: Path) -> None:
+    """Compare weights, averages and losses bit by bit."""
+    resumed, whole = read_checkpoint(ours), read_checkpoint(theirs)
     assert resumed.images == whole.images
     assert resumed.training is not None and whole.training is not None
-    for ours, theirs in (
+    for mine, other in (
         (resumed.weights, whole.weights),
         (resumed.training["network"], whole.training["network"]),
     ):
-        assert ours.keys() == theirs.keys()
-        for name in ours:
-            assert torch.equal(ours[name], theirs[name]), name
+        assert mine.keys() == other.keys()
+        for name in mine:
+            assert torch.equal(mine[name], other[name]), name
+    keys = ("images", "class_loss", "box_loss")
+    assert [[line[k] for k in keys] for line in log_of(ours)] == [[line[k] for k in keys] for line in log_of(theirs)]
+
+
+def test_a_resumed_run_is_bit_identical(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_until(monkeypatch, TINY, tmp_path, 80)
+    assert read_checkpoint(tmp_path / "checkpoint.pt").images == 80
+    assert_the_same_run(loop.train(TINY, tmp_path, resume=True), unbroken)
+
+
+def test_a_run_stopped_at_any_step_is_kept_and_resumed(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = trainer.Trainer.step
+
+    def learn_and_stop(self: trainer.Trainer, step: int, batch: batches.Batch) -> tuple[float, float]:
+        if step == 13:
+            os.kill(os.getpid(), signal.SIGINT)
+        return learn(self, step, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "step", learn_and_stop)
+        with pytest.raises(StoppedError) as caught:
+            loop.train(TINY, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    assert str(caught.value) == f"stopped at 112 of 240 images: {path} holds the training up to 112 images"
+    assert [line["images"] for line in log_of(path)] == [80]
+    assert_the_same_run(loop.train(TINY, tmp_path, resume=True), unbroken)
+
+
+STALLING = """
+import json, sys, time
+from pathlib import Path
+from digitcam.train import loop
+from digitcam.train.recipe import to_recipe
+
+recipe, out = sys.argv[1:]
+written = []
+
+def replace(self, target, move=Path.replace):
+    written.append(self.name)
+    if written.count("checkpoint.part") == 2:
+        print("here", flush=True)
+        time.sleep(600)
+    return move(self, target)
+
+Path.replace = replace
+loop.train(to_recipe(json.loads(recipe)), Path(out))
+"""
+
+
+def test_a_run_killed_while_writing_loses_an_interval(unbroken: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STALLING, msgspec.json.encode(TINY).decode(), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
+        assert running.stdout is not None
+        try:
+            assert running.stdout.readline() == "here\n"
+        finally:
+            running.kill()
+    path = tmp_path / "checkpoint.pt"
+    assert read_checkpoint(path).images == 80
+    # Killed between the log's line and its checkpoint, the run takes those steps again.
+    assert [line["images"] for line in log_of(path)] == [80, 160]
+    assert (tmp_path / "checkpoint.part").exists()
+    assert_the_same_run(loop.train(TINY, tmp_path, resume=True), unbroken)
+    assert not (tmp_path / "checkpoint.part").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
+    """As a terminal sends Ctrl-C, and a service manager SIGTERM: to the processes that draw as well."""
+    schedule = msgspec.structs.replace(TINY.schedule, images=80_000_000)
+    endless = msgspec.to_builtins(msgspec.structs.replace(TINY, schedule=schedule))
+    # JSON's numbers, texts, lists and inline tables, as TOML.
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text("\n".join(f"{key} = {toml(value)}" for key, value in endless.items() if value is not None))
+    out = tmp_path / "a run"
+    command = [sys.executable, "-m", "digitcam.cli", "train", str(recipe), "--out", str(out), "--set", "seed=2"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        try:
+            while not (out / "checkpoint.pt").exists() and running.poll() is None:
+                time.sleep(0.05)
+            os.killpg(running.pid, number)
+            _, said = running.communicate(timeout=300)
+        finally:
+            running.kill()
+    assert running.returncode == 130, said
+    last = said.splitlines()[-1]
+    images = read_checkpoint(out / "checkpoint.pt").images
+    assert last.startswith(f"digitcam: stopped at {images} of 80000000 images: ")
+    assert last.endswith(f"; go on with: digitcam train {recipe} --set seed=2 --out '{out}' --resume")
+    assert "Traceback" not in said and "rror" not in said
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items() if item is not None) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
 
 
 def test_a_finished_run_resumed_stays_as_it_is(unbroken: Path) -> None:
@@ -107,28 +223,31 @@ def test_a_loss_that_is_no_number_leaves_the_checkpoint(tmp_path: Path, monkeypa
     schedule = Schedule(images=240, batch=8, warmup=0, learning_rate=1e30, checkpoint_every=80)
     recipe = msgspec.structs.replace(TINY, schedule=schedule)
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "learning_rate", lambda recipe, step: 1e-3)
+        patch.setattr(trainer, "learning_rate", lambda recipe, step: 1e-3)
         train_until(monkeypatch, recipe, tmp_path, 80)
     path = tmp_path / "checkpoint.pt"
     before = path.read_bytes()
-    with pytest.raises(DigitcamError, match=r"the loss is (nan|inf) at step 1\d: lower schedule.learning_rate"):
+    with pytest.raises(trainer.DivergedError) as caught:
         loop.train(recipe, tmp_path, resume=True)
+    kept = re.escape(f"{path} holds the training up to 80 images")
+    words = rf"the loss is (nan|inf) at step 1\d: lower schedule.learning_rate; {kept}"
+    assert re.fullmatch(words, str(caught.value))
     assert path.read_bytes() == before
     assert all(value.isfinite().all() for value in read_checkpoint(path).weights.values())
 
 
 def test_steps_and_rates() -> None:
-    assert loop.steps_of(TINY) == 30
+    assert batches.steps_of(TINY) == 30
     # 80 images or 10 steps of warm-up, then half a cosine over 20 steps.
-    assert loop.learning_rate(TINY, 0) == pytest.approx(3e-4)
-    assert loop.learning_rate(TINY, 9) == pytest.approx(3e-3)
-    assert loop.learning_rate(TINY, 10) == pytest.approx(3e-3)
-    assert loop.learning_rate(TINY, 20) == pytest.approx(1.5e-3)
-    assert loop.learning_rate(TINY, 30) == pytest.approx(0, abs=1e-12)
+    assert trainer.learning_rate(TINY, 0) == pytest.approx(3e-4)
+    assert trainer.learning_rate(TINY, 9) == pytest.approx(3e-3)
+    assert trainer.learning_rate(TINY, 10) == pytest.approx(3e-3)
+    assert trainer.learning_rate(TINY, 20) == pytest.approx(1.5e-3)
+    assert trainer.learning_rate(TINY, 30) == pytest.approx(0, abs=1e-12)
 
 
 def test_a_batch() -> None:
-    images, labels, boxes = loop.Batches(TINY)[3]
+    images, labels, boxes = batches.Batches(TINY)[3]
     assert images.shape == (8, 1, 32, 64) and images.dtype == torch.uint8
     assert labels.shape == (8, 2) and boxes.shape == (8, 2, 4)
     for i in range(8):
@@ -136,3 +255,88 @@ def test_a_batch() -> None:
         n = len(sample.number)
         assert labels[i].tolist() == [*map(int, sample.number), *[-1] * (2 - n)]
         assert boxes[i, :n].tolist() == sample.boxes_xywh.tolist()
+
+
+@pytest.mark.parametrize("share", [0, 1])
+def test_processes_share_a_batch(share: int) -> None:
+    whole, part = batches.Batches(TINY)[3], batches.Batches(TINY, share, 2)[3]
+    for ours, theirs in zip(part, whole, strict=True):
+        most = ours.shape[1]
+        expected = theirs[4 * share : 4 * share + 4]
+        assert torch.equal(ours, expected if theirs is whole[0] else expected[:, :most])
+
+
+class Colours(msgspec.Struct, frozen=True):
+    """Colour images: number "7" on the even ones, none on the odd ones."""
+
+    channels = 3
+    max_digits = 1
+
+    def sample(self, split: str, index: int, height: int, width: int) -> Sample:
+        image = np.zeros((height, width, 3), np.uint8)
+        image[..., 2] = 10 + index
+        if index % 2:
+            return Sample(image, "", np.zeros((0, 4)))
+        return Sample(image, "7", np.float32([[4, 5, 20, 22]]))
+
+
+COLOUR = msgspec.structs.replace(TINY, input=Input(height=128, width=256, channels=3), data=Colours())
+
+
+def test_a_batch_of_colour_images_some_of_them_empty() -> None:
+    images, labels, boxes = batches.Batches(COLOUR)[1]
+    assert images.shape == (8, 3, 32, 64) and images.dtype == torch.uint8
+    assert images[:, :2].max() == 0  # blue and green
+    assert images[:, 2, 0, 0].tolist() == list(range(18, 26))
+    assert labels.tolist() == [[7], [-1]] * 4
+    assert boxes[:2].tolist() == [[[4, 5, 20, 22]], [[0, 0, 0, 0]]]
+
+
+def test_learning_from_empty_images() -> None:
+    """A batch without any digit must not outweigh all others: its loss is that of a few cells, not of all."""
+    taught = trainer.Trainer(COLOUR)
+    images, labels, boxes = batches.Batches(COLOUR)[0]
+    odd = images[1::2].repeat(2, 1, 1, 1), labels[1::2].repeat(2, 1), boxes[1::2].repeat(2, 1, 1)
+    first = taught.step(0, odd)
+    cells = 4 * 8
+    assert 0 < first[0] < 0.6 * cells and first[1] == 0
+    for step in range(1, 30):
+        last = taught.step(step, odd)
+    assert last[0] < 0.7 * first[0]
+
+
+def test_an_error_ends_the_processes_that_draw() -> None:
+    """While it is handled, not only once its traceback is gone: the command would wait for them for ever."""
+    with pytest.raises(KeyError) as caught, batches.drawing(TINY, range(30)) as drawn:
+        next(drawn)
+        raise KeyError("any")
+    assert caught.value is not None
+    assert not multiprocessing.active_children()
+
+
+def test_bfloat16() -> None:
+    batch = batches.Batches(TINY)[0]
+    schedule = msgspec.structs.replace(TINY.schedule, precision="bf16")
+    found = []
+    for recipe in (TINY, msgspec.structs.replace(TINY, schedule=schedule)):
+        taught = trainer.Trainer(recipe)
+        found.append([sum(taught.step(step, batch)) for step in range(30)])
+        assert all(p.dtype == torch.float32 for p in taught.network.parameters())
+    single, half = found
+    assert half != single and half == pytest.approx(single, rel=0.1)
+    assert half[-1] < 0.7 * half[0]
+
+
+def test_what_is_missing_is_named_before_training(tmp_path: Path, data_folder: Path) -> None:
+    recipe = msgspec.structs.replace(TINY, data=CanvasData(digits="mnist"))
+    with pytest.raises(SourceError) as caught:
+        loop.train(recipe, tmp_path / "run")
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match="'canvas-six' is not known"):
+        loop.train(msgspec.structs.replace(TINY, validation=("canvas-six",)), tmp_path / "run")
+
+
+def test_a_batch_that_cannot_be_shared_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "world", lambda: 3)
+    with pytest.raises(ConfigError, match=r"schedule\.batch is 8, which 3 processes cannot share evenly: .*of 3"):
+        loop.train(TINY, tmp_path)

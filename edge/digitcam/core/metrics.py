@@ -15,7 +15,9 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `evaluate` and `bench accuracy` report on one data set.
 
     Accuracies and the IoU lie in 0..1, the localisation error is in squared pixels of the network's input.
-    `sequence_by_length` maps a true length ("0", "1", ...) to the sequence accuracy on those images.
+    `sequence_by_length` maps a true length ("0", "1", ...) to the sequence accuracy on those images. An image
+    without a number is right when nothing is read; error and IoU are means over the images that have one, and
+    those of a perfect answer, 0 and 1, where none has.
     """
 
     images: int
@@ -48,7 +50,8 @@ def measure(
     Parameters
     ----------
     numbers, truths
-        The N strings read and true; an image with nothing read has an empty string and a box of zeros.
+        The N strings read and true; an image with nothing read, or nothing to read, has an empty string and a
+        box of zeros.
     boxes_xywh, truth_boxes_xywh
         [N, 4] in pixels of the network's input.
 
@@ -63,11 +66,14 @@ def measure(
     right = np.array([n == t for n, t in zip(numbers, truths, strict=True)])
     characters = [matching_characters(n, t, positions) for n, t in zip(numbers, truths, strict=True)]
     lengths = np.array([len(t) for t in truths])
+    somewhere = truth_boxes_xywh[:, 2] > 0
+    errors = localisation_errors(boxes_xywh, truth_boxes_xywh)[somewhere]
+    overlaps = iou(boxes_xywh, truth_boxes_xywh)[somewhere]
     return Metrics(
         images=len(truths),
         sequence_accuracy=float(right.mean()),
         character_accuracy=float(np.clip(characters, 0, None).sum() / (positions * len(truths))),
-        localisation_error_px2=float(localisation_errors(boxes_xywh, truth_boxes_xywh).mean()),
-        iou=float(iou(boxes_xywh, truth_boxes_xywh).mean()),
+        localisation_error_px2=float(errors.mean()) if len(errors) else 0.0,
+        iou=float(overlaps.mean()) if len(overlaps) else 1.0,
         sequence_by_length={str(n): float(right[lengths == n].mean()) for n in np.unique(lengths)},
     )

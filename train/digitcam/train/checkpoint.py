@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from digitcam.core.errors import ModelError
-from digitcam.train.model import Network
-from digitcam.train.recipe import Recipe
+from digitcam.core.errors import ModelError, SinkError
+from digitcam.train.recipe import Recipe, to_recipe
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint read back; `training` (network, optimiser, step) is None in one that holds only weights."""
+    """A checkpoint read back; `training` (see `Trainer.state`) is None in one that holds only weights."""
 
     recipe: Recipe
     weights: dict[str, Tensor]
@@ -28,19 +29,36 @@ class Checkpoint(NamedTuple):
 def write_checkpoint(
     path: Path, recipe: Recipe, weights: dict[str, Tensor], images: int, training: dict[str, Any] | None = None
 ) -> None:
-    """Write a checkpoint whole or not at all: into a file beside it, then renamed."""
+    """Write a checkpoint whole or not at all: into a file beside it, then renamed.
+
+    Raises
+    ------
+    SinkError
+        When the disk is full or cannot be written to; an earlier checkpoint stays as it was.
+    """
     data = {
         "recipe": msgspec.to_builtins(recipe),
         "weights": weights,
         "images": images,
         "training": training,
     }
+    # Into memory first: of a file that cannot be written, torch tells neither the name nor the reason.
+    whole = io.BytesIO()
+    torch.save(data, whole)
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        torch.save(data, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        with part.open("wb") as file:
+            file.write(whole.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        kept = "the one before it is whole" if path.exists() else "make room or give another --out"
+        raise SinkError(f"{path}: cannot write the checkpoint: {error.strerror}: {kept}") from None
+    except BaseException:  # a second Ctrl-C
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -53,7 +71,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(msgspec.convert(data["recipe"], Recipe), data["weights"], data["images"], data["training"])
+        return Checkpoint(to_recipe(data["recipe"]), data["weights"], data["images"], data["training"])
     except OSError as error:
         raise ModelError(f"{path}: cannot read the checkpoint: {error.strerror}") from None
     except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, msgspec.ValidationError) as error:
@@ -61,9 +79,19 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"{path}: not a checkpoint that this version of digitcam wrote ({kind})") from None
 
 
-def network_of(checkpoint: Checkpoint) -> Network:
+def source_commit() -> str:
+    """Return the source's commit, "unknown" outside a checkout."""
+    command = ["git", "rev-parse", "--short=12", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def network_of(checkpoint: Checkpoint) -> nn.Module:
     """Return the checkpoint's network in evaluation mode."""
     recipe = checkpoint.recipe
-    network = Network(recipe.network, recipe.head, recipe.input)
+    network = recipe.network.build(recipe.head, recipe.input)
     network.load_state_dict(checkpoint.weights)
     return network.eval()

@@ -8,24 +8,28 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.canvas import Sample
-from digitcam.core.card import GridHead, SlotsHead, Thresholds
+from digitcam.core.card import Thresholds
 from digitcam.core.decode import Line, decode
 from digitcam.core.metrics import Metrics, measure
+from digitcam.core.preprocess import letterbox
 from digitcam.train.data import samples
 from digitcam.train.mnist import Split
-from digitcam.train.model import Network
 from digitcam.train.recipe import Recipe
 
 BATCH = 50
 Read = Callable[[list[UInt8Array]], list[list[Line]]]
-"""Reads a batch of images uint8 [height, width] of the input's size."""
+"""Reads a batch of images uint8 [height, width], or [height, width, 3] BGR, of the input's size."""
 
 
 class Results(NamedTuple):
-    """The best reading of each of N images beside its truth; boxes [N, 4] in pixels of the network's input."""
+    """The best reading of each of N images beside its truth; boxes [N, 4] in pixels of the network's input.
+
+    An image on which nothing is read, or which has no number, has an empty string and a box of zeros.
+    """
 
     numbers: list[str]
     boxes_xywh: FloatArray
@@ -53,20 +57,29 @@ def collect(drawn: Iterable[Sample], read: Read, batch: int = 1) -> Results:
     return Results(numbers, np.stack(boxes), np.array(confidences), truths, np.stack(truth_boxes))
 
 
-def reader(network: Network, head: GridHead | SlotsHead, thresholds: Thresholds | None = None) -> Read:
-    """Return a function that reads a batch of images uint8 [height, width] with a torch network."""
-    limits = thresholds or Thresholds()
+def reader(network: nn.Module, recipe: Recipe) -> Read:
+    """Return a function that reads a batch of images with a torch network, wherever its weights are.
+
+    The images are uint8 [height, width], or [height, width, 3] BGR; grey and colour are turned as on the device.
+    """
+    where = next(network.parameters()).device
 
     @torch.no_grad()
     def read(images: list[UInt8Array]) -> list[list[Line]]:
-        x = torch.from_numpy(np.stack(images))[:, None].to(torch.float32) / 255
+        nhwc = np.concatenate([letterbox(image, recipe.input)[0] for image in images])
+        x = torch.from_numpy(nhwc).to(where).permute(0, 3, 1, 2).to(torch.float32) / 255
         logits, boxes = network(x.to(memory_format=torch.channels_last))
-        pairs = zip(logits.float().numpy(), boxes.float().numpy(), strict=True)
-        return [decode(logit, box, head, limits) for logit, box in pairs]
+        pairs = zip(logits.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
+        return [decode(logit, box, recipe.head, Thresholds()) for logit, box in pairs]
 
     return read
 
 
-def evaluate_network(network: Network, recipe: Recipe, name: str, split: Split, count: int | None = None) -> Metrics:
+def read_network(network: nn.Module, recipe: Recipe, name: str, split: Split, count: int | None = None) -> Results:
+    """Read the first `count` images of a data set's split with a network in evaluation mode."""
+    return collect(samples(name, split, count), reader(network, recipe), BATCH)
+
+
+def evaluate_network(network: nn.Module, recipe: Recipe, name: str, split: Split, count: int | None = None) -> Metrics:
     """Measure a network in evaluation mode on the first `count` images of a data set's split."""
-    return collect(samples(name, split, count), reader(network, recipe.head), BATCH).metrics()
+    return read_network(network, recipe, name, split, count).metrics()

@@ -1,0 +1,123 @@
+"""One step of training: the loss, its gradient, the optimiser, the average of the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from digitcam.core.errors import DigitcamError
+from digitcam.train.batches import Batch, steps_of
+from digitcam.train.checkpoint import Checkpoint
+from digitcam.train.distributed import device, mean, rank, shared
+from digitcam.train.losses import convolutions, l2_loss, loss
+from digitcam.train.quantised import set_rounded
+from digitcam.train.recipe import Recipe
+
+
+def digits_first(recipe: Recipe) -> int:
+    """Return how many steps learn digits alone; after them, if there are any, the convolutions are frozen."""
+    return round(recipe.schedule.digits_first * steps_of(recipe))
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Return the rate at a step: linear warm-up, then half a cosine to zero, or constant."""
+    schedule = recipe.schedule
+    warmup = schedule.warmup / schedule.batch
+    if step < warmup:
+        return schedule.learning_rate * (step + 1) / warmup
+    if schedule.constant:
+        return schedule.learning_rate
+    progress = (step - warmup) / max(1, steps_of(recipe) - warmup)
+    return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+class DivergedError(DigitcamError):
+    """A loss or weights that are no numbers any more."""
+
+
+class Trainer:
+    """A network being trained, the average of its weights, and the optimiser; on a GPU if there is one."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.network = recipe.network.build(recipe.head, recipe.input)
+        self.average = recipe.network.build(recipe.head, recipe.input).eval()
+        self.average.load_state_dict(self.network.state_dict())
+        self.device = device()
+        self.average.to(self.device)
+        self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.train()
+        # Decay the convolutions' weights, not the biases and normalisations.
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups = [
+            {"params": decayed, "weight_decay": recipe.schedule.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.schedule.learning_rate, fused=True)
+        self.shared = shared(self.network)
+
+    def step(self, step: int, batch: Batch) -> tuple[float, float]:
+        """Learn from one batch (of several processes: each from its share); return the class and box loss.
+
+        Raises
+        ------
+        DivergedError
+            When the loss is no number; nothing is changed then.
+        """
+        images, labels, boxes = (tensor.to(self.device, non_blocking=True) for tensor in batch)
+        schedule, config = self.recipe.schedule, self.recipe.loss
+        # Of the step alone, so that a run taken up again drops out the same; nothing else here is drawn.
+        torch.manual_seed(self.recipe.seed + 1_000_003 * step + rank())
+        only_digits = step < digits_first(self.recipe)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe, step)
+        set_rounded(self.network, step >= (1 - schedule.quantised) * steps_of(self.recipe))
+        x = (images.to(torch.float32) / 255).to(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=schedule.precision == "bf16"):
+            logits, places = self.shared(x)
+        output = logits.float(), places.float()
+        box_weight = 0.0 if only_digits else schedule.box_weight
+        class_loss, box_loss = loss(output, labels, boxes, self.recipe.head, box_weight, config)
+        # Of all processes, so that they agree whether to go on.
+        losses = mean(torch.stack([class_loss, box_loss]).detach()).tolist()
+        if not math.isfinite(sum(losses)):
+            raise DivergedError(f"the loss is {sum(losses)} at step {step}")
+        total = class_loss + box_loss
+        if config.l2:
+            total = total + config.l2 * l2_loss(self.network)
+        total.backward()  # type: ignore[no-untyped-call]
+        if schedule.digits_first and not only_digits:
+            # Without a gradient they stay. Turned off by `requires_grad`, other processes would wait for theirs.
+            for parameter in (p for layer in convolutions(self.network) for p in layer.parameters()):
+                parameter.grad = None
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), schedule.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        # An average of few steps must not remember the random start.
+        self._follow(min(schedule.ema, (1 + step) / (10 + step)))
+        return losses[0], losses[1]
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        """Move the average towards the network; counters and the like are copied."""
+        ours, theirs = self.average.state_dict(), self.network.state_dict()
+        floats = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_([ours[n] for n in floats], [theirs[n] for n in floats], 1 - decay)
+        for name in ours.keys() - set(floats):
+            ours[name].copy_(theirs[name])
+
+    def state(self, step: int) -> dict[str, Any]:
+        """Return all that a checkpoint needs, beside the average, to go on at `step`."""
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "step": step}
+
+    def resume(self, saved: Checkpoint) -> int:
+        """Take up a checkpoint of the same recipe; return the step to go on at."""
+        assert saved.training is not None
+        self.average.load_state_dict(saved.weights)
+        self.network.load_state_dict(saved.training["network"])
+        self.optimiser.load_state_dict(saved.training["optimiser"])
+        return int(saved.training["step"])
