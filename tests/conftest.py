@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from digitcam.train import mnist, svhn
+from digitcam.train import faces, mnist, real, svhn, wheels
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,15 @@ def _needs_mnist(request: pytest.FixtureRequest) -> None:
 def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty $DIGITCAM_DATA; nothing read before or in the test is remembered across its border."""
     monkeypatch.setenv("DIGITCAM_DATA", str(tmp_path))
-    caches = (mnist.digits, svhn.records)
+    caches = (
+        mnist.digits,
+        svhn.records,
+        wheels.meters,
+        faces._of_class,
+        real._date_codes,
+        real._single_wheels,
+        real._house_records,
+    )
     for cached in caches:
         cached.cache_clear()
     yield tmp_path

@@ -6,100 +6,144 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from digitcam.core.canvas import rng_for
 from digitcam.core.errors import SourceError
-from digitcam.train.street import SMALLEST, StreetData, place
+from digitcam.train.mosaic import mosaic
+from digitcam.train.photograph import photograph
+from digitcam.train.street import LARGEST, SMALLEST, StreetData, pose, put
+from digitcam.train.strips import KINDS, Strip, drawn_wheels, house, printed
 from digitcam.train.svhn import Record
 
-WIDE = Record("1.png", 512, 256, ((1, 100, 60, 130, 160), (9, 140, 64, 200, 164)))
-FAR = Record("2.png", 512, 256, ((4, 0, 240, 8, 250), (2, 8, 240, 16, 250)))
-TALL = Record("3.png", 64, 64, ((0, 10, 8, 22, 40),))
+FREE = StreetData(kinds={"counter": 1.0, "display": 1.0, "print": 1.0})
+"""Needs no data."""
+PLATE = Strip(
+    np.full((40, 80), 200, np.uint8), np.full((40, 80), 255, np.uint8), "7", np.array([[30, 10, 20, 20]], np.float32)
+)
+
+
+def test_the_same_index_draws_the_same_scene() -> None:
+    one, again, other = (FREE.sample("train", i) for i in (5, 5, 6))
+    assert one.image.tobytes() == again.image.tobytes() and one.number == again.number
+    assert one.image.tobytes() != other.image.tobytes()
+    assert FREE.sample("test", 5).image.tobytes() != one.image.tobytes()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from([(48, 96), (64, 128), (128, 256), (90, 171)]))
+def test_numbers_lie_inside_and_apart(index: int, shape: tuple[int, int]) -> None:
+    height, width = shape
+    sample = FREE.sample("train", index, height, width)
+    assert sample.image.shape == shape and sample.image.dtype == np.uint8
+    for number, boxes in [(sample.number, sample.boxes_xywh), *sample.others]:
+        assert boxes.shape == (len(number), 4) and boxes.dtype == np.float32
+        assert (boxes[:, 2:] > 0).all()
+        assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= (width, height)).all()
+        # From left to right, even where they are turned.
+        assert (np.diff(boxes[:, 0] + boxes[:, 2] / 2) > 0).all()
+    assert all(len(other.number) < len(sample.number) for other in sample.others)
+
+
+def test_heights_span_what_the_network_shall_read() -> None:
+    heights = np.concatenate([FREE.sample("train", i).boxes_xywh[:, 3] for i in range(400)])
+    assert heights.min() >= SMALLEST - 2 and heights.max() <= LARGEST * 1.2
+    assert np.quantile(heights, 0.2) < 25 and np.quantile(heights, 0.9) > 50
+
+
+def test_shares_of_empty_and_double_frames() -> None:
+    samples = [FREE.sample("train", i, 64, 128) for i in range(1500)]
+    empty = np.mean([not sample.number for sample in samples])
+    # 0.08, three standard deviations are 0.021.
+    assert 0.055 < empty < 0.105
+    assert any(sample.others for sample in samples)
+    assert all(s.boxes_xywh.shape == (0, 4) for s in samples if not s.number)
+    never = StreetData(kinds=FREE.kinds, empty=0.0, several=0.0)
+    assert all(s.number and not s.others for s in (never.sample("test", i, 64, 128) for i in range(100)))
+    always = StreetData(kinds=FREE.kinds, empty=1.0)
+    assert not any(always.sample("test", i, 64, 128).number for i in range(50))
+
+
+def test_digits_stand_out_from_what_is_around_them() -> None:
+    # Within a digit's box there is more contrast than noise alone makes, in nearly all of many frames.
+    visible = []
+    for i in range(200):
+        sample = StreetData(kinds={"print": 1.0}, empty=0.0).sample("train", i)
+        x, y, w, h = sample.boxes_xywh[0].round().astype(int)
+        digit = sample.image[y : y + h, x : x + w].astype(float)
+        visible.append(np.quantile(digit, 0.95) - np.quantile(digit, 0.05) > 15)
+    assert np.mean(visible) > 0.95
+
+
+def test_puts_a_plate_where_it_says() -> None:
+    placed = put(PLATE, pose(1.0, 0.0, 0.0), 0.0, 128, 256, np.random.default_rng(3))
+    scene = np.zeros((128, 256), dtype=np.float32)
+    placed.draw(scene)
+    x, y, w, h = placed.boxes_xywh[0].round().astype(int)
+    assert (scene[y : y + h, x : x + w] > 190).all()
+    left, top, wide, high = placed.outline()
+    rows, columns = np.nonzero(scene > 1)
+    assert columns.min() >= left - 1 and columns.max() <= left + wide + 1
+    assert rows.min() >= top - 1 and rows.max() <= top + high + 1
 
 
 @pytest.fixture
-def scenes(data_folder: Path) -> None:
+def records(data_folder: Path) -> None:
+    # Two digits of 30x100 and 60x100 px, the second 4 px lower and 40 px to the right.
+    record = Record("1.png", 512, 256, ((1, 100, 60, 130, 160), (9, 140, 64, 200, 164)))
     (data_folder / "svhn").mkdir()
-    lines = b"\n".join(msgspec.json.encode(record) for record in (WIDE, FAR, TALL))
-    for part in ("train", "test"):
-        (data_folder / "svhn" / f"{part}_labels.jsonl.gz").write_bytes(gzip.compress(lines))
+    (data_folder / "svhn" / "train_labels.jsonl.gz").write_bytes(gzip.compress(msgspec.json.encode(record)))
 
 
-def test_places_by_hand() -> None:
-    # 512x256 px go into 256x128 at half size.
-    assert place(WIDE, 128, 256).tolist() == [[50, 30, 15, 50], [70, 32, 30, 50]]
-    # 64x64 px go into 128x128 in the middle: doubled, 64 px to the right.
-    assert place(TALL, 128, 256).tolist() == [[84, 16, 24, 64]]
-    # Halved they are 5 px high at the left edge, y 120 to 125: doubled about (4, 122.5), then moved inside.
-    assert place(FAR, 128, 256).tolist() == [[0, 117.5, 8, 10], [8, 117.5, 8, 10]]
+def test_a_house_number_keeps_its_record_s_layout(records: None) -> None:
+    strip = house(50.0, 100.0, "train", np.random.default_rng(1))
+    assert strip.number == "19"
+    boxes = strip.boxes_xywh
+    # At half size: 50 px high, the second 2 px lower, its middle 27.5 + 15 + ... = 52.5 / 2 px to the right.
+    assert boxes[:, 3].tolist() == [50, 50]
+    assert boxes[1, 1] - boxes[0, 1] == 2
+    middles = boxes[:, 0] + boxes[:, 2] / 2
+    assert abs((middles[1] - middles[0]) - (170 - 115) / 2) <= 1
 
 
-edge = st.integers(-20, 300)
-digit = st.tuples(st.integers(0, 9), edge, edge, st.integers(1, 200), st.integers(1, 200))
+def test_a_house_number_needs_the_labels(data_folder: Path) -> None:
+    with pytest.raises(SourceError, match=r"train_labels.jsonl.gz: no such file"):
+        StreetData(kinds={"house": 1.0}, empty=0.0).sample("train", 0)
 
 
-@given(st.lists(digit, min_size=1, max_size=6), st.integers(20, 280), st.integers(20, 280))
-def test_boxes_lie_inside(drawn: list[tuple[int, int, int, int, int]], width: int, height: int) -> None:
-    inside = [
-        (d, min(x, width - 1), min(y, height - 1), max(1, min(x, width - 1) + w), max(1, min(y, height - 1) + h))
-        for d, x, y, w, h in drawn
-    ]
-    record = Record("1.png", width, height, tuple(inside))
-    boxes = place(record, 128, 256)
-    assert boxes.shape == (len(drawn), 4) and boxes.dtype == np.float32
-    assert (boxes[:, 2:] > 0).all()
-    assert (boxes[:, :2] >= -1e-3).all()
-    assert (boxes[:, :2] + boxes[:, 2:] <= (256 + 1e-3, 128 + 1e-3)).all()
+@pytest.mark.parametrize("kind", [printed, drawn_wheels, KINDS["display"]])
+def test_boxes_frame_the_ink(kind: object) -> None:
+    for i in range(30):
+        strip = kind(40.0, 128.0, "train", rng_for(1, 9, i))  # type: ignore[operator]
+        height, width = strip.grey.shape
+        assert strip.cover.shape == (height, width)
+        assert len(strip.number) == len(strip.boxes_xywh)
+        assert (strip.boxes_xywh[:, :2] >= 0).all()
+        assert (strip.boxes_xywh[:, :2] + strip.boxes_xywh[:, 2:] <= (width, height)).all()
+        assert 20 < np.median(strip.boxes_xywh[:, 3]) < 60
 
 
-@given(st.integers(1, 30), st.integers(0, 60))
-def test_low_digits_are_drawn_larger(high: int, y: int) -> None:
-    record = Record("1.png", 512, 256, ((3, 200, y, 206, y + high), (4, 206, y, 212, y + high)))
-    assert (place(record, 128, 256)[:, 3] >= SMALLEST - 1e-3).all()
+def test_a_mosaic_has_the_numbers_of_its_scenes() -> None:
+    drawn = mosaic(FREE, 3, 128, 256, share=1.0, seed=1)
+    assert drawn.image.shape == (128, 256)
+    numbers = [drawn.number, *(other.number for other in drawn.others)]
+    boxes = np.concatenate([drawn.boxes_xywh, *(other.boxes_xywh for other in drawn.others)])
+    assert len("".join(numbers)) == len(boxes)
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= (256, 128)).all()
+    # The cross cuts no digit, and digits stand in more than one quarter.
+    assert len({(x > 128, y > 64) for x, y in boxes[:, :2]}) > 1
+    whole = mosaic(FREE, 3, 128, 256, share=0.0, seed=1)
+    assert whole.image.tobytes() == FREE.sample("train", 12).image.tobytes()
 
 
-@pytest.mark.usefixtures("scenes")
-class TestDrawing:
-    def test_a_sample(self) -> None:
-        data = StreetData()
-        assert data.channels == 1
-        sample = data.sample("train", 0)
-        assert sample.image.shape == (128, 256) and sample.image.dtype == np.uint8
-        assert sample.number == "19"
-        assert np.array_equal(sample.boxes_xywh, place(WIDE, 128, 256))
-        assert data.sample("train", 0, 56, 168).image.shape == (56, 168)
-
-    def test_records_come_in_turn(self) -> None:
-        assert [StreetData().sample("test", i).number for i in range(5)] == ["19", "42", "0", "19", "42"]
-
-    def test_the_same_again(self) -> None:
-        one, two = StreetData(seed=5).sample("test", 7), StreetData(seed=5).sample("test", 7)
-        assert np.array_equal(one.image, two.image)
-
-    @pytest.mark.parametrize("other", [(6, "test", 7), (5, "train", 7), (5, "test", 10)])
-    def test_another_scene(self, other: tuple[int, str, int]) -> None:
-        seed, split, index = other
-        changed = StreetData(seed=seed).sample(split, index)  # type: ignore[arg-type]
-        same = StreetData(seed=5).sample("test", 7)
-        assert changed.number == same.number
-        assert not np.array_equal(changed.image, same.image)
-
-    def test_scenes_vary_and_digits_stand_out(self) -> None:
-        drawn = [StreetData().sample("train", 3 * i) for i in range(60)]
-        means = [float(sample.image.mean()) for sample in drawn]
-        assert np.std(means) > 20
-        lighter = 0
-        for sample in drawn:
-            x, y, w, h = sample.boxes_xywh[1].astype(int)
-            nine = sample.image[y : y + h, x : x + w].astype(float)
-            low, high = np.percentile(nine, (5, 95))
-            assert high - low > 20
-            lighter += np.median(nine) < (low + high) / 2
-        # Light on dark and dark on light, each about half the time.
-        assert 12 < lighter < 48
-
-
-def test_needs_the_labels(data_folder: Path) -> None:
-    with pytest.raises(SourceError, match=r"train_labels\.jsonl\.gz"):
-        StreetData().sample("train", 0)
+def test_a_photograph_stays_in_range_and_readable() -> None:
+    scene = np.full((64, 128), 60, dtype=np.float32)
+    scene[20:44, 40:80] = 200
+    contrasts = []
+    for i in range(100):
+        image = photograph(scene.copy(), 24.0, rng_for(1, 10, i))
+        assert image.dtype == np.uint8 and image.shape == scene.shape
+        # Left of the square's left edge, and right of it; light may fall off further away.
+        contrasts.append(np.median(image[26:38, 44:52]) - np.median(image[26:38, 28:36]))
+    assert min(contrasts) > 5 and np.quantile(contrasts, 0.1) > 20

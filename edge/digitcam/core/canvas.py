@@ -16,12 +16,23 @@ HEIGHT, WIDTH, TILE = 128, 256, 28
 """The seed's canvas and tile in pixels."""
 
 
+class Number(NamedTuple):
+    """A number and its digits' boxes float32 [n, 4] in pixels."""
+
+    number: str
+    boxes_xywh: FloatArray
+
+
 class Sample(NamedTuple):
-    """A drawn image uint8 [height, width], the number on it, and its digits' boxes float32 [n, 4] in pixels."""
+    """A drawn image uint8 [height, width], the number on it, and its digits' boxes float32 [n, 4] in pixels.
+
+    An image without a number has an empty one. `others` are further, shorter numbers on it.
+    """
 
     image: UInt8Array
     number: str
     boxes_xywh: FloatArray
+    others: tuple[Number, ...] = ()
 
     @property
     def box_xywh(self) -> FloatArray:

@@ -10,7 +10,7 @@ from digitcam.core.arrays import FloatArray
 from digitcam.core.boxes import iou, union
 from digitcam.core.card import GridHead, SlotsHead, Thresholds
 
-SAME_DIGIT_IOU = 0.5
+SAME_DIGIT_IOU = 0.2
 """Two cells whose boxes overlap at least so much speak of the same digit."""
 
 

@@ -1,40 +1,72 @@
-"""Scenes as a camera sees them: the numbers and layouts of SVHN, the digits drawn from fonts.
+"""Scenes as a camera sees them: house numbers, counters, displays, prints, handwriting, and nothing at all.
 
-The photographs themselves are not needed, so what is drawn here may be learned from and shipped.
+Numbers and layouts of house numbers follow SVHN's labels, wheels are real photographs, digits are MNIST's or drawn
+from some hundred fonts; walls, clutter and the camera are drawn. OpenCV alone draws a scene in about a millisecond;
+augmentation libraries take several.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cv2
 import msgspec
 import numpy as np
 
-from digitcam.core import glyphs
-from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.arrays import FloatArray
 from digitcam.core.boxes import union
-from digitcam.core.canvas import HEIGHT, WIDTH, Sample, rng_for
-from digitcam.core.card import Input
-from digitcam.core.preprocess import fit
-from digitcam.train import svhn
+from digitcam.core.canvas import HEIGHT, WIDTH, Number, Sample, rng_for
 from digitcam.train.mnist import Split
+from digitcam.train.photograph import photograph
+from digitcam.train.scene import clutter, wall
+from digitcam.train.strips import KINDS, Strip
 
-SMALLEST = 10
-"""Height in pixels below which no digit is drawn."""
-STRETCH = 1.6
-"""How much wider than its font a digit may become, lest a 1 fills its box as a bar."""
+SMALLEST, LARGEST = 10.0, 110.0
+"""Heights in pixels between which digits are drawn."""
+FILLING = 0.3
+"""Share of the numbers that fill the frame."""
 _STREAMS: dict[Split, int] = {"train": 3, "validation": 4, "test": 5}
+_SIZES: dict[Split, int] = {"train": 200_000, "validation": 10_000, "test": 10_000}
+
+KindName = Literal["house", "wheels", "counter", "display", "print", "handwriting"]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Weight = Annotated[float, msgspec.Meta(gt=0)]
+
+MIX: dict[KindName, float] = {
+    "house": 1.0,
+    "wheels": 1.2,
+    "counter": 0.6,
+    "display": 1.0,
+    "print": 1.5,
+    "handwriting": 0.4,
+}
 
 
 class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="street", tag_field="kind"):
-    """SVHN's numbers, each where its record says, on drawn plates and walls.
+    """Frames with a number, with several, or with none.
 
+    kinds
+        Which kinds of numbers are drawn, with weights. `house` needs SVHN's labels, `wheels` the photographs of
+        `digitcam.train.wheels`, `handwriting` MNIST; `counter`, `display` and `print` need nothing.
+    empty
+        Share of frames without a number.
+    several
+        Share of the others with a second, shorter number.
+    turn
+        Largest turn in the plane, in degrees; half of the numbers are turned less than 3°.
     seed
-        Draws other scenes of the same records.
+        Draws other scenes.
     """
 
+    kinds: dict[KindName, Weight] = msgspec.field(default_factory=lambda: dict(MIX))
+    empty: Share = 0.08
+    several: Share = 0.1
+    turn: Annotated[float, msgspec.Meta(ge=0, le=30)] = 15.0
     seed: Annotated[int, msgspec.Meta(ge=0)] = 1
+
+    def __post_init__(self) -> None:
+        if not self.kinds:
+            raise ValueError("kinds is empty")
 
     @property
     def channels(self) -> int:
@@ -43,115 +75,157 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
 
     @property
     def max_digits(self) -> int:
-        """The longest number in SVHN's records has six digits."""
-        return 6
+        """The longest printed number."""
+        return 10
 
     def size(self, split: Split) -> int:
-        """Return how many images a split has: one a record."""
-        return len(svhn.records(split))
+        """Return how many images a split has; training may draw on beyond: every index is a new image."""
+        return _SIZES[split]
 
     def sample(self, split: Split, index: int, height: int = HEIGHT, width: int = WIDTH) -> Sample:
-        """Draw image `index` of a split: its records in turn, each time another scene.
+        """Draw image `index` of a split.
 
         Raises
         ------
         SourceError
-            When SVHN's labels are absent.
+            When the data that a kind needs is absent.
         """
-        records = svhn.records(split)
         rng = rng_for(self.seed, _STREAMS[split], index)
-        record = records[index % len(records)]
-        boxes = place(record, height, width)
-        return Sample(draw(record.number, boxes, height, width, rng), record.number, boxes)
+        level = float(rng.uniform(15, 240))
+        scene = wall(height, width, level, rng)
+        clutter(scene, int(rng.integers(0, 5)), rng)
+        if rng.random() < self.empty:
+            clutter(scene, int(rng.integers(1, 5)), rng)
+            return Sample(photograph(scene, float(rng.uniform(12, 60)), rng), "", np.zeros((0, 4), np.float32))
+        main = self._place(split, level, height, width, rng)
+        numbers = [main]
+        if rng.random() < self.several:
+            other = self._place(split, level, height, width, rng, largest=0.6 * main.height)
+            if len(other.strip.number) < len(main.strip.number) and _apart(main, other):
+                numbers.append(other)
+        for number in reversed(numbers):
+            number.draw(scene)
+        _letterbox(scene, np.concatenate([number.boxes_xywh for number in numbers]), rng)
+        image = photograph(scene, min(number.height for number in numbers), rng)
+        others = tuple(Number(number.strip.number, number.boxes_xywh) for number in numbers[1:])
+        return Sample(image, main.strip.number, main.boxes_xywh, others)
+
+    def _place(
+        self, split: Split, level: float, height: int, width: int, rng: np.random.Generator, largest: float = LARGEST
+    ) -> Placed:
+        """Draw a strip and where it stands: all its digits inside the frame, no lower than `SMALLEST` if it can be."""
+        names = list(self.kinds)
+        weights = np.array([self.kinds[name] for name in names])
+        largest = max(SMALLEST, min(largest, 0.92 * height))
+        for _ in range(8):
+            tall = float(np.exp(rng.uniform(np.log(SMALLEST), np.log(largest))))
+            kind = KINDS[names[rng.choice(len(names), p=weights / weights.sum())]]
+            # Drawn a little larger than it will stand, so that turning it loses nothing.
+            drawn = min(64.0, 1.25 * tall)
+            strip = kind(drawn, level, split, rng)
+            posed = _random_pose(strip, tall / drawn, self.turn, rng)
+            placed = put(strip, posed, FILLING, height, width, rng)
+            if placed.height >= SMALLEST - 1:
+                break
+        return placed
 
 
-def place(record: svhn.Record, height: int, width: int) -> FloatArray:
-    """Return where a record's digits stand on a canvas [height, width]: float32 [n, 4] x, y, w, h in pixels.
+class Placed(msgspec.Struct, frozen=True):
+    """A strip in a scene: the way from its pixels to the scene's [3, 3], and its digits' boxes [n, 4] there."""
 
-    The photograph is fitted into the canvas as the device would fit it. A number with a digit lower than
-    `SMALLEST` is enlarged, as far as it fits, and moved inside.
+    strip: Strip
+    matrix: FloatArray
+    boxes_xywh: FloatArray
+
+    @property
+    def height(self) -> float:
+        """Of its lowest digit, in pixels."""
+        return float(self.boxes_xywh[:, 3].min())
+
+    def outline(self) -> FloatArray:
+        """Return the box [4] around the whole strip in the scene."""
+        height, width = self.strip.grey.shape
+        box: FloatArray = _around(np.array([[0, 0, width, height]], dtype=np.float32), self.matrix)[0]
+        return box
+
+    def draw(self, scene: FloatArray) -> None:
+        """Draw the strip into the scene [h, w], touching only what it covers."""
+        left, top, wide, high = self.outline()
+        x, y = max(0, int(left)), max(0, int(top))
+        part = scene[y : int(np.ceil(top + high)), x : int(np.ceil(left + wide))]
+        matrix = np.array([[1, 0, -x], [0, 1, -y], [0, 0, 1]]) @ self.matrix
+        both = cv2.merge([self.strip.grey, self.strip.cover])
+        both = cv2.warpPerspective(both, matrix, part.shape[::-1])
+        share = both[..., 1].astype(np.float32) * np.float32(1 / 255)
+        part += share * (both[..., 0] - part)
+
+
+def pose(scale: float, degrees: float, slant: float) -> FloatArray:
+    """Return the matrix [3, 3] that scales, slants (tangent, tops to the left) and turns clockwise about the origin."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array(
+        [[scale * cos, scale * (cos * slant - sin), 0], [scale * sin, scale * (sin * slant + cos), 0], [0, 0, 1]]
+    )
+
+
+def _random_pose(strip: Strip, scale: float, turn: float, rng: np.random.Generator) -> FloatArray:
+    degrees = rng.uniform(-turn, turn) if rng.random() < 0.5 else rng.uniform(-3, 3)
+    matrix = pose(scale, degrees, rng.normal(0, 0.08))
+    if rng.random() < 0.5:
+        h, w = strip.grey.shape
+        corners = np.array([[0, 0], [w, 0], [w, h], [0, h]], dtype=np.float32)
+        tilted = corners + rng.uniform(-0.07, 0.07, (4, 2)).astype(np.float32) * np.float32(h)
+        matrix = matrix @ cv2.getPerspectiveTransform(corners, tilted)
+    return np.asarray(matrix)
+
+
+def put(strip: Strip, matrix: FloatArray, fill: float, height: int, width: int, rng: np.random.Generator) -> Placed:
+    """Move a posed strip to a random place of a frame, smaller if need be, all its digits inside.
+
+    Parameters
+    ----------
+    fill
+        Share of the strips that fill the frame, as if cut out around the number.
     """
-    placement, _ = fit(record.height, record.width, Input(height=height, width=width))
-    boxes = placement.to_input(record.boxes_xywh)
-    whole = union(boxes)
-    room = np.array([width, height], dtype=np.float32)
-    grow = max(1.0, min(SMALLEST / boxes[:, 3].min(), *(room / whole[2:])))
-    middle = whole[:2] + whole[2:] / 2
-    half = whole[2:] * grow / 2
-    inside = np.clip(middle, half, room - half)
-    boxes = np.concatenate([(boxes[:, :2] - middle) * grow + inside, boxes[:, 2:] * grow], axis=1)
-    return boxes.astype(np.float32)
+    whole = union(_around(strip.boxes_xywh, matrix))
+    room = np.array([width - 2.0, height - 2.0])
+    shrink = min(1.0, *(room / whole[2:]))
+    if rng.random() < fill:
+        scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+        shrink = min(LARGEST / strip.boxes_xywh[:, 3].max() / scale, *(room / whole[2:])) * rng.uniform(0.6, 1.0)
+    free = room - whole[2:] * shrink
+    start = 1 + rng.uniform(0, 1, 2) * np.maximum(free, 0) - whole[:2] * shrink
+    matrix = np.array([[shrink, 0, start[0]], [0, shrink, start[1]], [0, 0, 1]]) @ matrix
+    return Placed(strip, matrix, _around(strip.boxes_xywh, matrix))
 
 
-def draw(number: str, boxes_xywh: FloatArray, height: int, width: int, rng: np.random.Generator) -> UInt8Array:
-    """Draw a number's digits into their boxes [n, 4] on a scene, uint8 [height, width]."""
-    dark = rng.uniform(10, 110)
-    levels = [dark, dark + rng.uniform(70, 145)]
-    ink, plate = levels if rng.random() < 0.5 else levels[::-1]
-    scene = _wall(height, width, rng)
-    _put_plate(scene, union(boxes_xywh), plate, rng)
-    shown = _ink(number, boxes_xywh, height, width, rng)
-    scene += shown * (ink - scene)
-    return _photograph(scene, float(boxes_xywh[:, 3].min()), rng)
+def _around(boxes_xywh: FloatArray, matrix: FloatArray) -> FloatArray:
+    """Return the upright boxes [n, 4] around boxes moved by a perspective matrix."""
+    x, y, w, h = boxes_xywh.T
+    corners = np.stack([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]).transpose(2, 0, 1)
+    moved = cv2.perspectiveTransform(corners.astype(np.float32), matrix)
+    low, high = moved.min(axis=1), moved.max(axis=1)
+    return np.concatenate([low, high - low], axis=1).astype(np.float32)
 
 
-def _wall(height: int, width: int, rng: np.random.Generator) -> FloatArray:
-    """Return a texture float32 [height, width] about a random level: coarse patches and finer grain."""
-    wall = np.full((height, width), rng.uniform(40, 215), dtype=np.float32)
-    for cells, strength in ((3, 30), (12, 12)):
-        noise = rng.standard_normal((cells, 2 * cells), dtype=np.float32) * rng.uniform(0, strength)
-        wall += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-    return wall
+def _apart(main: Placed, other: Placed) -> bool:
+    """Say whether two numbers stand so far from each other that nobody takes them for one."""
+    x, y, w, h = main.outline()
+    left, top, wide, high = union(other.boxes_xywh)
+    side = 1.6 * main.height
+    below = 0.3 * main.height
+    return bool(left > x + w + side or left + wide < x - side or top > y + h + below or top + high < y - below)
 
 
-def _put_plate(scene: FloatArray, box_xywh: FloatArray, level: float, rng: np.random.Generator) -> None:
-    """Cover the number's surroundings with a plate of a level, a trace of the wall showing through."""
-    x, y, w, h = box_xywh.tolist()
-    left, right = (h * rng.uniform(0.1, 1.5, 2)).tolist()
-    top, bottom = (h * rng.uniform(0.1, 0.6, 2)).tolist()
-    corners = [(round(x - left), round(y - top)), (round(x + w + right), round(y + h + bottom))]
-    mask = np.zeros(scene.shape, dtype=np.float32)
-    cv2.rectangle(mask, corners[0], corners[1], 1.0, cv2.FILLED)
-    faint = level + (scene - scene.mean()) * np.float32(0.3)
-    scene += mask * (faint - scene)
-    if rng.random() < 0.4:
-        frame = float(level + rng.uniform(-60, 60))
-        cv2.rectangle(scene, corners[0], corners[1], frame, max(1, round(0.05 * h)), cv2.LINE_AA)
-
-
-def _ink(number: str, boxes_xywh: FloatArray, height: int, width: int, rng: np.random.Generator) -> FloatArray:
-    """Return each pixel's share of ink, 0..1, float32 [height, width]: one font, warped a little."""
-    font = int(rng.integers(glyphs.tiles().shape[1]))
-    ink = np.zeros((height, width), dtype=np.uint8)
-    for digit, box in zip(number, boxes_xywh, strict=True):
-        tile = glyphs.warp(glyphs.tiles()[int(digit), font], glyphs.SIZE, 0.5, rng)
-        left, top, wide, high = cv2.boundingRect(tile)
-        x, y, w, h = box.tolist()
-        drawn = min(w, h * wide / high * STRETCH)
-        # From the box's pixels to the tile's; pixel centres lie at halves.
-        scale_x, scale_y = drawn / wide, h / high
-        start_x = x + (w - drawn) / 2
-        matrix = np.array(
-            [
-                [scale_x, 0, start_x - (left - 0.5) * scale_x - 0.5],
-                [0, scale_y, y - (top - 0.5) * scale_y - 0.5],
-            ]
-        )
-        # Warping down skips pixels: average them first.
-        blur = max(0.0, 0.4 / min(scale_x, scale_y) - 0.4)
-        soft = cv2.GaussianBlur(tile, (0, 0), blur) if blur > 0 else tile
-        cv2.max(ink, cv2.warpAffine(soft, matrix, (width, height), flags=cv2.INTER_LINEAR), dst=ink)
-    shares: FloatArray = ink.astype(np.float32) / np.float32(255)
-    return shares
-
-
-def _photograph(scene: FloatArray, digit_height: float, rng: np.random.Generator) -> UInt8Array:
-    """Return the scene as a camera gives it, uint8 [height, width]: unevenly lit, blurred, exposed, noisy."""
+def _letterbox(scene: FloatArray, boxes_xywh: FloatArray, rng: np.random.Generator) -> None:
+    """Now and then black out what a frame of another shape would not fill, never a digit."""
+    if rng.random() > 0.25:
+        return
+    x, y, w, h = union(boxes_xywh)
     height, width = scene.shape
-    light = rng.uniform(0.75, 1.0, (2, 2)).astype(np.float32)
-    scene = scene * cv2.resize(light, (width, height)) * np.float32(rng.uniform(0.7, 1.25))
-    # Focus is bounded by the smallest digit, so that a person could still read it.
-    scene = np.asarray(cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.3, max(0.6, 0.04 * digit_height))))
-    scene += rng.standard_normal(scene.shape, dtype=np.float32) * np.float32(rng.uniform(0, 8))
-    image: UInt8Array = scene.round().clip(0, 255).astype(np.uint8)
-    return image
+    if rng.random() < 0.7:
+        scene[:, : int(rng.uniform(0, max(0.0, x - 1)))] = 0
+        scene[:, int(np.ceil(rng.uniform(min(width, x + w + 1), width))) :] = 0
+    else:
+        scene[: int(rng.uniform(0, max(0.0, y - 1)))] = 0
+        scene[int(np.ceil(rng.uniform(min(height, y + h + 1), height))) :] = 0
