@@ -12,10 +12,12 @@ from digitcam.export import onnx, parity
 from digitcam.export.audit import audit, check
 from digitcam.export.bundle import export
 from digitcam.export.quantize import calibration_images
-from digitcam.train.checkpoint import network_of, read_checkpoint
-from digitcam.train.model import Network, fold
-from digitcam.train.recipe import Recipe
+from digitcam.train.checkpoint import network_of, read_checkpoint, write_checkpoint
+from digitcam.train.deploy import fold
+from digitcam.train.model import Network
+from digitcam.train.recipe import Recipe, load_recipe
 
+RECIPES = Path(__file__).parents[2] / "train" / "recipes"
 Write = Callable[[Recipe], Path]
 
 
@@ -51,6 +53,17 @@ def test_a_checkpoint_becomes_a_bundle(
             assert np.abs(value - expected[name]).max() <= (1e-4 * max(1, span) if "fp32" in format else 0.2 * span)
     with pytest.raises(ConfigError, match="exists already"):
         export(path, tmp_path / "out", images=20)
+
+
+def test_the_seed_s_networks_are_not_for_export(tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPES / "seed" / "weighted-loss.toml")
+    path = tmp_path / "weights.pt"
+    write_checkpoint(path, recipe, recipe.network.build(recipe.head, recipe.input).state_dict(), 50)
+    with pytest.raises(
+        ConfigError, match=r"weights\.pt: networks of the seed's, with pooling or GRU, are for comparison"
+    ):
+        export(path, tmp_path / "out", say=lambda _: None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_calibration_reaches_both_ends_in_one_image(quick: Recipe) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from digitcam.core.card import GridHead, SlotsHead, Thresholds
 from digitcam.core.decode import decode
-from digitcam.train.losses import NOBODY, grid_loss, grid_targets, loss, slots_loss
+from digitcam.train.losses import NOBODY, LossConfig, grid_loss, grid_targets, l2_loss, loss, slots_loss
 
 GRID = GridHead(stride=8)
 SLOTS = SlotsHead(positions=5)
@@ -141,6 +141,44 @@ def test_slots_loss_by_hand() -> None:
     # Equal logits cost log 11 a position.
     class_loss, _ = slots_loss((torch.zeros(2, 5, 11), place), labels, boxes, SLOTS, 1.0)
     assert class_loss.item() == pytest.approx(math.log(11))
+
+
+def test_the_seed_s_losses_by_hand() -> None:
+    # TWO's box is (32, 20, 28, 56), ONE's (32, 25, 30, 24). The first is off by 3, 4, 0 and 12, together 169 px².
+    labels, boxes = batch(TWO, ONE)
+    place = torch.tensor([[35.0, 24, 28, 44], [32, 25, 30, 24]])
+    output = torch.zeros(2, 5, 11), place
+    equal = math.log(11)
+    config = LossConfig(class_weight=1000, box="mean_square")
+    class_loss, box_loss = loss(output, labels, boxes, SLOTS, 1.0, config)
+    assert class_loss.item() == pytest.approx(1000 * equal)
+    assert box_loss.item() == pytest.approx(169 / 4 / 2)
+    _, box_loss = loss(output, labels, boxes, SLOTS, 0.5, LossConfig(box="sum_square"))
+    assert box_loss.item() == pytest.approx(0.5 * 169 / 2)
+    # Seven of the ten positions are empty.
+    class_loss, _ = loss(output, labels, boxes, SLOTS, 1.0, LossConfig(none_weight=0.125))
+    assert class_loss.item() == pytest.approx((3 + 7 * 0.125) / 10 * equal)
+
+
+def test_of_a_number_longer_than_the_positions_the_first_digits_are_learned() -> None:
+    labels, boxes = batch([(digit, 10.0 * digit, 0, 10, 20) for digit in range(1, 8)])
+    logits = torch.full((1, 5, 11), -30.0)
+    logits[0, range(5), range(1, 6)] = 30.0
+    # The box is that of all seven: 10..80 by 0..20.
+    class_loss, box_loss = slots_loss((logits, torch.tensor([[45.0, 10, 20, 70]])), labels, boxes, SLOTS, 1.0)
+    assert class_loss.item() == pytest.approx(0, abs=1e-6) and box_loss.item() == 0
+
+
+def test_l2_by_hand() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Linear(2, 2), torch.nn.Conv2d(2, 1, 1))
+    for value, parameter in enumerate(network.parameters()):
+        torch.nn.init.constant_(parameter, value)
+    # Weights and biases in turn: the convolutions' weights are two zeros and two fours.
+    found = l2_loss(network)
+    assert found.item() == (4**2 + 4**2) / 2
+    found.backward()
+    assert network[2].weight.grad is not None and network[2].weight.grad.flatten().tolist() == [4, 4]
+    assert network[1].weight.grad is None and network[2].bias.grad is None  # type: ignore[union-attr]
 
 
 @given(

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from digitcam.core.card import GridHead, Input, SlotsHead
-from digitcam.train.model import FromUint8, Network, NetworkConfig, WideStem, count_macs, fold
+from digitcam.train.deploy import FromUint8, WideStem, count_macs, fold
+from digitcam.train.model import Network, NetworkConfig
 
 SPEC = Input(height=128, width=256)
 SMALL = Input(height=32, width=64)

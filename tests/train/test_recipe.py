@@ -8,6 +8,8 @@ from digitcam.core.card import SlotsHead
 from digitcam.core.errors import ConfigError
 from digitcam.train.canvas import CanvasData
 from digitcam.train.data import data_set
+from digitcam.train.losses import LossConfig
+from digitcam.train.plain import PlainConfig
 from digitcam.train.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
@@ -48,7 +50,8 @@ def test_the_seed_s_recipes() -> None:
     variable, five = (load_recipe(RECIPES / "seed" / f"{n}.toml") for n in ("variable-length", "weighted-loss"))
     for recipe in (variable, five):
         assert isinstance(recipe.head, SlotsHead) and recipe.head.positions == 5
-        assert recipe.window is None
+        assert isinstance(recipe.network, PlainConfig) and recipe.network.halving == "pool"
+        assert recipe.loss == LossConfig(class_weight=1000, box="mean_square")
     assert variable.data == CanvasData(digits="mnist", min_digits=1, max_digits=5)
     assert five.data == CanvasData(digits="mnist", min_digits=5, max_digits=5)
 
@@ -76,6 +79,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
             ["window", "grid"],
         ),
         ('kind = "grid"', 'kind = "circle"', ["circle", "head"]),
+        ("[licence]", "[loss]\nnone_weight = 0.5\n[licence]", ["loss.none_weight", "slots"]),
         ('kind = "canvas"', 'kind = "canvas"\nmin_digits = 4\nmax_digits = 2', ["min_digits", "data"]),
         ("[data]", "[data", ["TOML"]),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,9 @@ from digitcam.core.errors import ConfigError
 from digitcam.core.metrics import Metrics
 from digitcam.export import audit, onnx, parity, tflite
 from digitcam.export.quantize import calibration_images
-from digitcam.train.checkpoint import network_of, read_checkpoint
-from digitcam.train.model import count_macs, fold
+from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
+from digitcam.train.deploy import count_macs, fold
+from digitcam.train.model import Network
 from digitcam.train.recipe import Recipe
 
 GATE_IMAGES = 5_000
@@ -43,13 +43,18 @@ def export(checkpoint: Path, out: Path, images: int = GATE_IMAGES, say: Callable
     GateError
         When a format misses a gate; `out` is not made then.
     ConfigError
-        When `out` exists.
+        When `out` exists, or the network is one of the seed's, with pooling or a GRU.
     """
     if out.exists():
         raise ConfigError(f"{out}: exists already: remove it or give another --out")
     saved = read_checkpoint(checkpoint)
     recipe = saved.recipe
     network = network_of(saved)
+    if not isinstance(network, Network):
+        raise ConfigError(
+            f"{checkpoint}: networks of the seed's, with pooling or GRU, are for comparison: export one of strided "
+            "convolutions, as that of train/recipes/canvas.toml"
+        )
     parameters = sum(p.numel() for p in network.parameters())
     network = fold(network)
     say(f"calibrating on {recipe.name}'s training images")
@@ -63,7 +68,7 @@ def export(checkpoint: Path, out: Path, images: int = GATE_IMAGES, say: Callable
         name=recipe.name,
         input=recipe.input,
         head=recipe.head,
-        training=Training(recipe.name, _data_name(recipe), saved.images, _commit()),
+        training=Training(recipe.name, _data_name(recipe), saved.images, source_commit()),
         licence=recipe.licence,
         parameters=parameters,
         macs=count_macs(network, recipe.input),
@@ -124,13 +129,3 @@ def pack_golden(golden: Golden) -> bytes:
 def _data_name(recipe: Recipe) -> str:
     """Return the data's settings in one line, as the recipe has them."""
     return ", ".join(f"{key} {value}" for key, value in msgspec.to_builtins(recipe.data).items())
-
-
-def _commit() -> str:
-    """Return the source's commit, "unknown" outside a checkout."""
-    command = ["git", "rev-parse", "--short=12", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()

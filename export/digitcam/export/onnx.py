@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.card import Input
 from digitcam.core.errors import GateError
-from digitcam.train.model import FromUint8, Network
+from digitcam.train.deploy import FromUint8
+from digitcam.train.model import Network
 
 OPSET = 18
 INPUT = "image"

@@ -15,7 +15,8 @@ from torch import nn
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.card import Input
-from digitcam.train.model import FromUint8, Network
+from digitcam.train.deploy import FromUint8
+from digitcam.train.model import Network
 
 SIGNATURE = "serving_default"
 

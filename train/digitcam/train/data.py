@@ -9,19 +9,26 @@ from digitcam.core.canvas import Sample
 from digitcam.core.errors import ConfigError
 from digitcam.train.canvas import CanvasData
 from digitcam.train.mnist import Split
+from digitcam.train.real import DateCodes, HousePhotographs, WheelPhotographs
 from digitcam.train.street import StreetData
+from digitcam.train.svhn import SvhnData
 
-Data: TypeAlias = CanvasData | StreetData
+Data: TypeAlias = CanvasData | StreetData | SvhnData
 
-DATA_SETS: dict[str, Data] = {
+DATA_SETS: dict[str, Data | DateCodes | HousePhotographs | WheelPhotographs] = {
     "canvas-variable": CanvasData(digits="mnist"),
     "canvas-five": CanvasData(digits="mnist", min_digits=5),
     "glyphs-variable": CanvasData(digits="glyphs"),
-    "street": StreetData(),
+    "street": StreetData(empty=0.0),
+    "street-empty": StreetData(empty=1.0),
+    "svhn": SvhnData(stand_in=True),
+    "svhn-photographs": HousePhotographs(),
+    "wheels": WheelPhotographs(),
+    "datecodes": DateCodes(),
 }
 
 
-def data_set(name: str) -> Data:
+def data_set(name: str) -> Data | DateCodes | HousePhotographs | WheelPhotographs:
     """Return a data set by its name.
 
     Raises

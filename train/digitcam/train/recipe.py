@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from digitcam.core.card import GridHead, Input, Licence, SlotsHead
 from digitcam.core.errors import ConfigError
 from digitcam.train.data import Data
+from digitcam.train.losses import LossConfig
 from digitcam.train.model import NetworkConfig
+from digitcam.train.plain import PlainConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -36,6 +38,8 @@ class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """AdamW with a linear warm-up and a cosine to zero; the weights kept are an exponential moving average.
 
+    A constant rate without warm-up, decay, average and limit to the gradient is Adam as the seed used it.
+
     images
         How many training images are seen; each is new.
     batch
@@ -44,12 +48,24 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         AdamW's, at the top of the schedule.
     warmup
         Images over which the rate rises.
+    constant
+        Hold the rate then, in place of the cosine.
+    clip
+        Limit to the gradient's norm; `inf` for none.
     ema
         Decay of the average a step.
     box_weight
         What the box loss counts beside the class loss.
+    digits_first
+        Share of the images over which the box does not count. From there on it does, and the convolutions are
+        frozen; 0 for a run in one stage.
+    quantised
+        Share of the images, at the end, over which weights and activations are rounded as int8 rounds them, see
+        `digitcam.train.quantised`.
     checkpoint_every
         Images between checkpoints and validations.
+    precision
+        `bf16` runs the network in bfloat16, the choice on GPUs; processors without AVX-512 are slower with it.
     """
 
     images: Positive
@@ -57,32 +73,66 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: Annotated[float, msgspec.Meta(gt=0)] = 3e-3
     weight_decay: Annotated[float, msgspec.Meta(ge=0)] = 0.02
     warmup: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    constant: bool = False
+    clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
     ema: Share = 0.999
     box_weight: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    digits_first: Share = 0.0
+    quantised: Share = 0.0
     checkpoint_every: Positive = 50_000
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Marek (2017) measured of a recipe on test images, as far as he says; defined as in `core.metrics`.
+
+    sequence, character
+        Accuracies, 0..1.
+    localisation
+        Mean error in px².
+    """
+
+    sequence: Share
+    character: Share | None = None
+    localisation: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole training run."""
+    """A whole training run.
+
+    validation
+        Names of the data sets looked at beside training and by the export's gates.
+    mosaic
+        Share of the training images made of four scenes, see `digitcam.train.mosaic`.
+    """
 
     name: str
     description: str
     seed: Annotated[int, msgspec.Meta(ge=0)] = 1
     input: Input
     head: GridHead | SlotsHead
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkConfig | PlainConfig = NetworkConfig()
     data: Data
     validation: tuple[str, ...] = ("canvas-variable", "canvas-five")
     window: Window | None = None
+    mosaic: Share = 0.0
+    loss: LossConfig = LossConfig()
     schedule: Schedule
     licence: Licence
+    published: Published | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.network, PlainConfig):
+            self._check_plain(self.network)
+        elif isinstance(self.head, GridHead) and (self.loss.box, self.loss.none_weight) != ("smooth_l1", 1.0):
+            raise ValueError("loss.box and loss.none_weight need a slots head: leave them out")
         stride = self.network.stride
         if isinstance(self.head, GridHead) and self.head.stride != stride:
             raise ValueError(f"head.stride is {self.head.stride}, but network.widths makes it {stride}")
         if self.window and isinstance(self.head, SlotsHead):
             raise ValueError("window needs a grid head: slots are made for one input size")
+        if self.mosaic and (isinstance(self.head, SlotsHead) or self.input.channels != 1):
+            raise ValueError("mosaic needs a grid head and a grey input: it puts several numbers into one frame")
         if self.input.channels != self.data.channels:
             raise ValueError(f"input.channels is {self.input.channels}, but the data has {self.data.channels}")
         if isinstance(self.head, SlotsHead) and self.head.positions < self.data.max_digits:
@@ -93,8 +143,28 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"input.width is {self.input.width}, no multiple of 4 as the deployed stem needs")
         shapes = {"input": self.input, "window": self.window}
         for name, shape in shapes.items():
-            if shape and (shape.height % stride or shape.width % stride):
-                raise ValueError(f"{name}: {shape.height}x{shape.width} is no multiple of the stride {stride}")
+            cell = self.network.coarsest
+            if shape and (shape.height % cell or shape.width % cell):
+                raise ValueError(f"{name}: {shape.height}x{shape.width} is no multiple of the coarsest stride {cell}")
+
+    def _check_plain(self, network: PlainConfig) -> None:
+        if isinstance(self.head, GridHead):
+            raise ValueError("network.kind 'plain' needs head.kind 'slots'")
+        if network.box_layers is None and (self.schedule.box_weight or self.schedule.digits_first):
+            raise ValueError("without network.box_layers there is no box: set schedule.box_weight to 0")
+
+
+def to_recipe(tree: Any) -> Recipe:
+    """Return the recipe in a tree of plain values, from TOML or a checkpoint; a network of no kind is a residual one.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        When a key is unknown or of a wrong value.
+    """
+    if isinstance(tree, dict) and isinstance(tree.get("network"), dict):
+        tree = {**tree, "network": {"kind": "residual", **tree["network"]}}
+    return msgspec.convert(tree, Recipe)
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -114,7 +184,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     for override in overrides:
         _override(tree, override)
     try:
-        return msgspec.convert(tree, Recipe)
+        return to_recipe(tree)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {error}") from None
 

@@ -1,0 +1,153 @@
+"""`bench seed`: the seed's experiments trained again, as they were and without pooling, beside his numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from digitcam.benchmarks.environment import environment
+from digitcam.benchmarks.results import SeedResult, SeedRun, read_result, write_result
+from digitcam.core.errors import ConfigError
+from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
+from digitcam.train.data import data_set
+from digitcam.train.evaluate import evaluate_network
+from digitcam.train.loop import train
+from digitcam.train.plain import PlainConfig
+from digitcam.train.recipe import Recipe, load_recipe
+from digitcam.train.svhn import SvhnData
+
+RECIPES = Path("train/recipes/seed")
+ROWS = (
+    "sequence-canvas",
+    "localization-fc",
+    "localization-square-error",
+    "classification-only",
+    "weighted-loss",
+    "variable-length",
+    "svhn-baseline",
+    "svhn-paper-conv",
+    "svhn-paper-conv-dropout",
+    "svhn-transfer",
+    "svhn-transfer-l2",
+    "svhn-no-pooling",
+    "svhn-no-digit-reweight",
+)
+"""The recipes, in the order of his experiments."""
+TWIN = "-strided"
+"""What is added to the name of a recipe whose pooling is replaced by strided convolutions."""
+STAND_IN = "drawn stand-in"
+
+
+def twins(name: str, folder: Path = RECIPES, images: int | None = None) -> dict[str, Recipe]:
+    """Return a row's recipes by the names of their runs: itself, and its twin unless it has no pooling anyway.
+
+    Parameters
+    ----------
+    images
+        Training images, in place of the recipe's.
+
+    Raises
+    ------
+    ConfigError
+        As `load_recipe`.
+    """
+    path = folder / f"{name}.toml"
+    budget = () if images is None else (f"schedule.images={images}",)
+    recipe = load_recipe(path, budget)
+    if not isinstance(recipe.network, PlainConfig) or recipe.network.halving == "conv":
+        return {name: recipe}
+    twin = load_recipe(path, (*budget, 'network.halving="conv"', f'name="{name}{TWIN}"'))
+    return {name: recipe, twin.name: twin}
+
+
+def seed(
+    out: Path,
+    runs: Path,
+    only: tuple[str, ...] = (),
+    images: int | None = None,
+    count: int = 5_000,
+    resume: bool = False,
+    folder: Path = RECIPES,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train and measure rows; each run is written into the result file `out` as it ends, beside those it has.
+
+    Parameters
+    ----------
+    runs
+        Where the training runs are kept, a folder each.
+    only
+        Rows, or runs of one kind by the name with `TWIN`; all by default.
+    images
+        Training images a run, in place of the recipe's.
+    count
+        Test images.
+    resume
+        Take runs further that are in `runs` already.
+
+    Raises
+    ------
+    ConfigError
+        When a name is not known, or a run exists and `resume` is not set.
+    """
+    recipes = {name: twins(name, folder, images) for name in ROWS}
+    known = {run for row in recipes.values() for run in row}
+    for name in only:
+        if name not in known:
+            raise ConfigError(f"--only {name}: no such row: choose from {', '.join(ROWS)}, or one with {TWIN}")
+    read_seed(out)  # a damaged file should be known of before hours of training
+    for row, pair in recipes.items():
+        for name, recipe in pair.items():
+            if only and row not in only and name not in only:
+                continue
+            say(f"{name}: {recipe.schedule.images:,} images")
+            found = measured(recipe, runs / name, count, resume)
+            write_seed(out, name, found)
+            m = found.metrics
+            say(
+                f"{name}: sequence {m.sequence_accuracy:.4f}, character {m.character_accuracy:.4f}, "
+                f"localisation {m.localisation_error_px2:.2f} px², {found.minutes:g} minutes"
+            )
+
+
+def measured(recipe: Recipe, out: Path, count: int, resume: bool) -> SeedRun:
+    """Train a recipe in the folder `out` and measure it on the first `count` test images of its validation set."""
+    saved = read_checkpoint(train(recipe, out, resume))
+    (name,) = recipe.validation
+    metrics = evaluate_network(network_of(saved), recipe, name, "test", count)
+    assert saved.training is not None
+    test = data_set(name)
+    return SeedRun(
+        images=saved.images,
+        minutes=round(saved.training["seconds"] / 60, 1),
+        train_data=recipe.data.source("train") if isinstance(recipe.data, SvhnData) else "canvas",
+        test_data=test.source("test") if isinstance(test, SvhnData) else "canvas",
+        commit=source_commit(),
+        environment=environment(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        metrics=metrics,
+    )
+
+
+def read_seed(path: Path) -> SeedResult:
+    """Read a result file; one that does not exist has no runs.
+
+    Raises
+    ------
+    BenchmarkInvalidError
+        As `read_result`.
+    """
+    return read_result(path, SeedResult) if path.exists() else SeedResult({})
+
+
+def write_seed(path: Path, name: str, run: SeedRun) -> None:
+    """Put a run into a result file, whose other runs stay.
+
+    Raises
+    ------
+    SinkError
+        As `write_result`.
+    """
+    write_result(path, SeedResult({**read_seed(path).runs, name: run}))
