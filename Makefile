@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 
 PYTHON ?= python3
+RESULTS := benchmarks/results
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .venv-demo/bin
@@ -51,10 +52,15 @@ check: $(VENV)/ready
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/ready
-	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --out benchmarks/results/canvas-accuracy.json
-	$(BIN)/digitcam bench latency canvas --out benchmarks/results/canvas-latency.json
-	$(BIN)/digitcam bench drawing train/recipes/canvas.toml --out benchmarks/results/drawing.json
-	$(BIN)/digitcam bench peers canvas --out benchmarks/results/canvas-peers.json
+	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --out $(RESULTS)/canvas-accuracy.json
+	$(BIN)/digitcam bench peers canvas --out $(RESULTS)/canvas-peers.json
+	for name in digitcam-s digitcam-n; do \
+	  $(BIN)/digitcam bench accuracy $$name --split test --data street --data street-empty --data wheels --data datecodes --out $(RESULTS)/$$name-world.json && \
+	  $(BIN)/digitcam bench accuracy $$name --split train --data svhn-photographs --out $(RESULTS)/$$name-svhn.json || exit; done
+	for name in canvas digitcam-s digitcam-n; do \
+	  $(BIN)/digitcam bench latency $$name --out $(RESULTS)/$$name-latency.json && \
+	  $(BIN)/digitcam bench training train/recipes/$$name.toml --out $(RESULTS)/$$name-training.json || exit; done
+	$(BIN)/digitcam bench sweep digitcam-s digitcam-n
 	$(MAKE) readme
 
 readme: $(VENV)/ready

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from digitcam.benchmarks.accuracy import accuracy, check_drop, flips
+from digitcam.benchmarks.accuracy import accuracy, check_drop, flips, log_rare
 from digitcam.benchmarks.results import AccuracyResult, Flip, LatencyResult, read_result, write_result
 from digitcam.core.bundle import open_bundle
 from digitcam.core.card import FORMATS
@@ -53,6 +53,27 @@ def test_a_result_is_read_as_written_and_only_as_what_it_is(measured: AccuracyRe
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkError, match="cannot write the result"):
         write_result(tmp_path / "file" / "result.json", measured)
+
+
+def test_rare_measurements_are_logged(measured: AccuracyResult, tmp_path: Path) -> None:
+    path = tmp_path / "rare.jsonl"
+    log_rare(measured, path)
+    assert not path.exists()
+    rare = msgspec.structs.replace(
+        measured, data_sets=[msgspec.structs.replace(measured.data_sets[0], data="datecodes")]
+    )
+    log_rare(rare, path)
+    log_rare(rare, path)
+    first, second = (msgspec.json.decode(line) for line in path.read_bytes().splitlines())
+    assert first == second and first["model"] == "canvas" and set(first["sequence_accuracy"]) == set(FORMATS)
+
+
+def test_accepted_readings_are_counted(measured: AccuracyResult) -> None:
+    for found in measured.data_sets[0].formats.values():
+        assert found.accepted is not None and found.wrongly_accepted is not None
+        wrong = 1 - found.metrics.sequence_accuracy
+        assert found.wrongly_accepted <= min(wrong, found.accepted) + 1e-9
+        assert found.accepted > 0.9
 
 
 def test_the_gate(measured: AccuracyResult) -> None:

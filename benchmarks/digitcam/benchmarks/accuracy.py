@@ -6,7 +6,11 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
+
+import msgspec
+import numpy as np
 
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, Flip, FormatAccuracy
@@ -17,6 +21,9 @@ from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import samples
 from digitcam.train.evaluate import Results, collect
 from digitcam.train.mnist import Split
+
+RARE = ("datecodes",)
+"""Data sets of which every measurement is logged."""
 
 
 def format_results(bundle: Bundle, format: str, data: str, split: Split, count: int | None) -> Results:
@@ -59,10 +66,15 @@ def accuracy(
                 metrics, base = found.metrics(), reference.metrics()
                 difference = round(100 * (metrics.sequence_accuracy - base.sequence_accuracy), 4)
                 lost, won = flips(reference, found)
-                by_format[format] = FormatAccuracy(metrics, difference, lost, won)
+                accepted = found.confidences >= bundle.card.thresholds.accept
+                wrong = accepted & (np.array(found.numbers) != np.array(found.truths))
+                by_format[format] = FormatAccuracy(
+                    metrics, difference, lost, won, float(accepted.mean()), float(wrong.mean())
+                )
                 say(
                     f"{data}/{split} {format:12} sequence {metrics.sequence_accuracy:.4f} ({difference:+.2f} points, "
-                    f"{len(lost)} lost, {len(won)} won)  localisation {metrics.localisation_error_px2:.3f} px²"
+                    f"{len(lost)} lost, {len(won)} won)  localisation {metrics.localisation_error_px2:.3f} px², "
+                    f"{accepted.mean():.4f} accepted, {wrong.mean():.4f} wrongly"
                 )
             measured.append(DataSetAccuracy(data, split, len(reference.truths), by_format))
     return AccuracyResult(described, environment(), REFERENCE, measured)
@@ -70,6 +82,21 @@ def accuracy(
 
 def _measure(path: Path, format: str, data: str, split: Split, count: int | None) -> Results:
     return format_results(open_bundle(path), format, data, split, count)
+
+
+def log_rare(result: AccuracyResult, path: Path) -> None:
+    """Append a line for each data set in `RARE`: what is looked at too often is tuned on in the end."""
+    for measured in result.data_sets:
+        if measured.data in RARE:
+            line = {
+                "date": datetime.now(timezone.utc).date().isoformat(),
+                "data": measured.data,
+                "model": result.subject.name,
+                "images_trained": result.subject.images_trained,
+                "sequence_accuracy": {f: found.metrics.sequence_accuracy for f, found in measured.formats.items()},
+            }
+            with path.open("ab") as log:
+                log.write(msgspec.json.encode(line) + b"\n")
 
 
 def check_drop(result: AccuracyResult, max_drop: float) -> None:

@@ -33,12 +33,13 @@ def bench_accuracy(
     bundle: str, names: tuple[str, ...], split: Any, count: int | None, max_drop: float | None, out: Path
 ) -> None:
     """All formats of BUNDLE on the same images, and which they read otherwise than float."""
-    from digitcam.benchmarks.accuracy import accuracy, check_drop
+    from digitcam.benchmarks.accuracy import accuracy, check_drop, log_rare
     from digitcam.benchmarks.results import write_result
     from digitcam.core.bundle import open_bundle
 
     result = accuracy(open_bundle(bundle), list(names), split, count, note)
     write_result(out, result)
+    log_rare(result, out.with_name("rare.jsonl"))
     click.echo(out)
     if max_drop is not None:
         check_drop(result, max_drop)
@@ -58,16 +59,16 @@ def bench_latency(bundle: str, threads: int, out: Path) -> None:
     click.echo(out)
 
 
-@bench.command("drawing")
+@bench.command("training")
 @click.argument("recipe", type=PATH)
 @OUT
-def bench_drawing(recipe: Path, out: Path) -> None:
-    """How many images a second RECIPE draws, and how many it trains on."""
-    from digitcam.benchmarks.drawing import drawing
+def bench_training(recipe: Path, out: Path) -> None:
+    """How many images a second RECIPE draws and trains on, and how long training waits for them."""
     from digitcam.benchmarks.results import write_result
+    from digitcam.benchmarks.training import training
     from digitcam.train.recipe import load_recipe
 
-    write_result(out, drawing(load_recipe(recipe), say=note))
+    write_result(out, training(load_recipe(recipe), say=note))
     click.echo(out)
 
 
@@ -84,6 +85,43 @@ def bench_peers(bundle: str, source: str, frames: int, out: Path) -> None:
 
     write_result(out, peers(open_bundle(bundle), source, frames, note))
     click.echo(out)
+
+
+@bench.command("seed")
+@click.option("--only", multiple=True, help="A row's name; with -strided its twin alone. May be given again.")
+@click.option("--images", type=click.IntRange(min=1), help="Training images a run, in place of the recipes'.")
+@click.option("--count", type=click.IntRange(min=1), default=5_000, show_default=True, help="Test images.")
+@click.option("--resume", is_flag=True, help="Take runs further that are in --runs already.")
+@click.option("--runs", type=PATH, default=Path("runs/seed"), show_default=True, help="Where the runs are kept.")
+@click.option("--out", type=PATH, default=Path("benchmarks/results/seed.json"), show_default=True)
+def bench_seed(only: tuple[str, ...], images: int | None, count: int, resume: bool, runs: Path, out: Path) -> None:
+    """Train and measure the recipes of train/recipes/seed, each as it was and without pooling.
+
+    Every run is written as it ends, beside those the result file has. Run this in the repository's root.
+    """
+    from digitcam.benchmarks.seed import seed
+
+    seed(out, runs, only, images, count, resume, say=note)
+    click.echo(out)
+
+
+@bench.command("sweep")
+@click.argument("bundles", nargs=-1, required=True)
+@click.option("--format", "format_", default="int8.onnx", show_default=True, help="Which network of each.")
+@click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Images a point.")
+@click.option("--results", type=PATH, default=Path("benchmarks/results"), show_default=True, help="NAME-sweep.json.")
+@click.option("--picture", type=PATH, default=Path("benchmarks/results/sweep.png"), show_default=True)
+def bench_sweep(bundles: tuple[str, ...], format_: str, images: int, results: Path, picture: Path) -> None:
+    """How accuracy falls with digit height, contrast, blur and turn: one picture for all BUNDLES."""
+    from digitcam.benchmarks.results import write_result
+    from digitcam.benchmarks.sweep import draw_sweep, sweep
+    from digitcam.core.bundle import open_bundle
+
+    measured = [sweep(open_bundle(bundle), format_, images, note) for bundle in bundles]
+    for result in measured:
+        write_result(results / f"{result.subject.name}-sweep.json", result)
+    draw_sweep(measured, picture)
+    click.echo(picture)
 
 
 @bench.command("report")

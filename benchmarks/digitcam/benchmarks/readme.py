@@ -7,9 +7,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from digitcam.benchmarks.results import AccuracyResult, DrawingResult, LatencyResult, PeersResult, read_result
+from digitcam.benchmarks.results import AccuracyResult, LatencyResult, PeersResult, SeedRun, TrainingResult, read_result
+from digitcam.benchmarks.seed import RECIPES, ROWS, STAND_IN, read_seed, twins
+from digitcam.train.plain import PlainConfig
 
-RESULTS = Path(__file__).parents[2] / "results"
+ROOT = Path(__file__).parents[3]
+SHIPPED = ("canvas", "digitcam-s", "digitcam-n")
+WORLD = (
+    ("drawn street scenes", "world", "street"),
+    ("drawn scenes without a number", "world", "street-empty"),
+    ("photographed counter wheels, of meters not trained on", "world", "wheels"),
+    ("photographed date codes", "world", "datecodes"),
+    ("photographed house numbers", "svhn", "svhn-photographs"),
+)
+"""What the networks for photographs are measured on: label, result file, data set."""
+BOXED = ("street", "wheels", "svhn-photographs")
+RESULTS = ROOT / "benchmarks" / "results"
 
 
 def accuracy_table(results: Path) -> str:
@@ -35,34 +48,61 @@ def accuracy_table(results: Path) -> str:
     return "\n".join([*rows, "", note])
 
 
-def latency_table(results: Path) -> str:
-    """Return the latency table of `canvas`."""
-    result = read_result(results / "canvas-latency.json", LatencyResult)
+def world_table(results: Path) -> str:
+    """Return what the networks for photographs read, float and int8 on the same images."""
     rows = [
-        "| format | size | p50 | p90 | p99 | frames/s | times fp32.onnx |",
+        "| images | network | fp32 | int8.onnx | int8.tflite | IoU | accepted though wrong |",
         "|---|---|---|---|---|---|---|",
     ]
-    for format, f in result.formats.items():
-        rows.append(
-            f"| {format} | {result.subject.bytes[format] / 1e3:.0f} kB | {f.p50_ms:.2f} ms | {f.p90_ms:.2f} ms | "
-            f"{f.p99_ms:.2f} ms | {f.fps:.0f} | {f.ratio:.2f} |"
-        )
-    e = result.environment
+    for label, file, name in WORLD:
+        for network in SHIPPED[1:]:
+            found = read_result(results / f"{network}-{file}.json", AccuracyResult)
+            data = next(data for data in found.data_sets if data.data == name)
+            float_, onnx, tflite = (data.formats[format] for format in ("fp32.onnx", "int8.onnx", "int8.tflite"))
+            shares = " | ".join(f"{one.metrics.sequence_accuracy:.4f}" for one in (float_, onnx, tflite))
+            boxes = f"{tflite.metrics.iou:.3f}" if name in BOXED else "-"
+            rows.append(
+                f"| {data.images:,} {label} | {network} | {shares} | {boxes} | {tflite.wrongly_accepted:.2%} |"
+            )
     note = (
-        f"{e.cpu}, {result.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
-        "from `benchmarks/results/canvas-latency.json`."
+        "Share of images on which exactly the right number was read, or rightly none; IoU of the number's box and the "
+        "share of confident errors for int8.tflite. From `benchmarks/results/NAME-world.json` and `NAME-svhn.json`."
     )
     return "\n".join([*rows, "", note])
 
 
-def drawing_table(results: Path) -> str:
-    """Return one sentence about drawing and training speed."""
-    r = read_result(results / "drawing.json", DrawingResult)
-    return (
-        f"On {r.environment.cores} cores ({r.environment.cpu}) the generator draws {r.drawn_per_second:,.0f} images/s "
-        f"and training takes {r.trained_per_second:,.0f} images/s: {r.ratio:.1f} drawn for each "
-        "(`benchmarks/results/drawing.json`)."
+def latency_table(results: Path) -> str:
+    """Return how long the shipped networks take."""
+    rows = [
+        "| network | format | size | p50 | p90 | p99 | frames/s | times fp32.onnx |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in SHIPPED:
+        result = read_result(results / f"{name}-latency.json", LatencyResult)
+        for format, f in result.formats.items():
+            rows.append(
+                f"| {name} | {format} | {result.subject.bytes[format] / 1e3:.0f} kB | {f.p50_ms:.2f} ms | "
+                f"{f.p90_ms:.2f} ms | {f.p99_ms:.2f} ms | {f.fps:.0f} | {f.ratio:.2f} |"
+            )
+    e = result.environment
+    note = (
+        f"{e.cpu}, {result.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
+        "from `benchmarks/results/NAME-latency.json`."
     )
+    return "\n".join([*rows, "", note])
+
+
+def training_table(results: Path) -> str:
+    """Return how fast the recipes of the shipped bundles train."""
+    rows = ["| recipe | drawn alone | trained alone | both, as in a run | waiting for data |", "|---|---|---|---|---|"]
+    for name in SHIPPED:
+        r = read_result(results / f"{name}-training.json", TrainingResult)
+        rows.append(
+            f"| {r.recipe} | {r.drawn_per_second:,.0f} images/s | {r.trained_per_second:,.0f} images/s | "
+            f"{r.together_per_second:,.0f} images/s | {100 * r.waiting:.1f} % |"
+        )
+    e = r.environment
+    return "\n".join([*rows, "", f"{e.cores} cores, {e.cpu}; from `benchmarks/results/NAME-training.json`."])
 
 
 def peers_table(results: Path) -> str:
@@ -77,11 +117,62 @@ def peers_table(results: Path) -> str:
     return "\n".join([*rows, "", note])
 
 
+def seed_table(results: Path) -> str:
+    """Return the seed's experiments, his numbers beside ours; a run that is not in the result yet is a dash."""
+    runs = read_seed(results / "seed.json").runs
+    rows = [
+        "| recipe | his | ours | ours without pooling | images seen | minutes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        pair = twins(row, ROOT / RECIPES)
+        recipe, his = pair[row], pair[row].published
+        box = not isinstance(recipe.network, PlainConfig) or recipe.network.box_layers is not None
+        published = _numbers(his.sequence, his.character, his.localisation) if his else "-"
+        done = [runs.get(name) for name in pair]
+        # A row that has no pooling in the first place has one run, and it stands on the right.
+        cells = ["-"] * (2 - len(done)) + [_measured(run, box) for run in done]
+        seen = [f"{run.images:,}" if run else "-" for run in done]
+        minutes = [f"{run.minutes:,.0f}" if run else "-" for run in done]
+        rows.append(f"| {row} | {published} | {' | '.join(cells)} | {' / '.join(seen)} | {' / '.join(minutes)} |")
+    return "\n".join([*rows, "", _seed_note(list(runs.values()))])
+
+
+def _seed_note(runs: list[SeedRun]) -> str:
+    meaning = "Sequence accuracy / character accuracy / localisation error in px², on test images"
+    if not runs:
+        return f"{meaning}; none of ours has run yet: `digitcam bench seed`."
+    images = ", ".join(sorted({f"{run.metrics.images:,}" for run in runs}))
+    machines = "; ".join(sorted({run.machine for run in runs}))
+    drawn = f" * {STAND_IN} for the photographs." if any(STAND_IN in _sources(run) for run in runs) else ""
+    return f"{meaning} (ours: {images}). Machine: {machines}.{drawn} From `benchmarks/results/seed.json`."
+
+
+def _sources(run: SeedRun) -> tuple[str, str]:
+    return run.train_data, run.test_data
+
+
+def _measured(run: SeedRun | None, box: bool) -> str:
+    if run is None:
+        return "-"
+    m = run.metrics
+    numbers = _numbers(m.sequence_accuracy, m.character_accuracy, m.localisation_error_px2 if box else None)
+    return f"{numbers} *" if STAND_IN in _sources(run) else numbers
+
+
+def _numbers(sequence: float, character: float | None, localisation: float | None) -> str:
+    parts = [f"{sequence:.2f}", "-" if character is None else f"{character:.2f}"]
+    digits = 2 if localisation is not None and localisation < 100 else 1
+    return " / ".join([*parts, "-" if localisation is None else f"{localisation:.{digits}f}"])
+
+
 TABLES: dict[str, Callable[[Path], str]] = {
     "accuracy": accuracy_table,
+    "world": world_table,
     "latency": latency_table,
-    "drawing": drawing_table,
+    "training": training_table,
     "peers": peers_table,
+    "seed": seed_table,
 }
 
 

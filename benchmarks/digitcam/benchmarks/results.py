@@ -36,12 +36,21 @@ class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One format on one data set. `difference` of sequence accuracy to the reference, in points (1/100)."""
+    """One format on one data set.
+
+    difference
+        Of sequence accuracy to the reference, in points (1/100).
+    accepted, wrongly_accepted
+        Shares of the images whose best reading passes the card's threshold, and of those where it is wrong; None in
+        results from before they were counted.
+    """
 
     metrics: Metrics
     difference: float
     lost: list[Flip]
     won: list[Flip]
+    accepted: float | None = None
+    wrongly_accepted: float | None = None
 
 
 class DataSetAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,14 +97,21 @@ class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     schema: int = SCHEMA
 
 
-class DrawingResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="drawing", tag_field="kind"):
-    """What `bench drawing` writes: images a second, both on all cores; `ratio` is drawn over trained."""
+class TrainingResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="training", tag_field="kind"):
+    """What `bench training` writes: images a second, on all cores.
+
+    drawn_per_second, trained_per_second
+        Each alone.
+    together_per_second, waiting
+        Both as in a real run, and the share 0..1 of its time that training waits for images.
+    """
 
     recipe: str
     environment: Environment
     drawn_per_second: float
     trained_per_second: float
-    ratio: float
+    together_per_second: float
+    waiting: float
     schema: int = SCHEMA
 
 
@@ -119,8 +135,62 @@ class PeersResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
     schema: int = SCHEMA
 
 
-Result: TypeAlias = AccuracyResult | LatencyResult | DrawingResult | PeersResult
-R = TypeVar("R", AccuracyResult, LatencyResult, DrawingResult, PeersResult)
+class SweepPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Sequence accuracy at one value of what is varied."""
+
+    value: float
+    sequence_accuracy: float
+
+
+class SweepResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sweep", tag_field="kind"):
+    """What `bench sweep` writes: one curve an axis, `images` at each point, the others at their `usual` value."""
+
+    subject: Subject
+    environment: Environment
+    format: str
+    images: int
+    usual: dict[str, float]
+    curves: dict[str, list[SweepPoint]]
+    schema: int = SCHEMA
+
+
+class SeedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One recipe, trained and measured on test images.
+
+    images
+        Training images seen.
+    minutes
+        Of training, validation included, all stretches of the run together.
+    train_data, test_data
+        What the images are: `SvhnData.source`, or the data's kind.
+    environment, gpu
+        The machine of the last stretch; `gpu` is empty where the processor trained.
+    """
+
+    images: int
+    minutes: float
+    train_data: str
+    test_data: str
+    commit: str
+    environment: Environment
+    gpu: str
+    metrics: Metrics
+
+    @property
+    def machine(self) -> str:
+        """What trained, in one phrase."""
+        return self.gpu or f"{self.environment.cpu}, {self.environment.cores} cores"
+
+
+class SeedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="seed", tag_field="kind"):
+    """What `bench seed` writes: runs by name, a recipe's and, with `seed.TWIN`, that of its twin without pooling."""
+
+    runs: dict[str, SeedRun]
+    schema: int = SCHEMA
+
+
+Result: TypeAlias = AccuracyResult | LatencyResult | TrainingResult | PeersResult | SweepResult | SeedResult
+R = TypeVar("R", AccuracyResult, LatencyResult, TrainingResult, PeersResult, SweepResult, SeedResult)
 
 
 def write_result(path: Path, result: Result) -> None:
