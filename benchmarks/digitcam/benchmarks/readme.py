@@ -61,9 +61,7 @@ def world_table(results: Path) -> str:
             float_, onnx, tflite = (data.formats[format] for format in ("fp32.onnx", "int8.onnx", "int8.tflite"))
             shares = " | ".join(f"{one.metrics.sequence_accuracy:.4f}" for one in (float_, onnx, tflite))
             boxes = f"{tflite.metrics.iou:.3f}" if name in BOXED else "-"
-            rows.append(
-                f"| {data.images:,} {label} | {network} | {shares} | {boxes} | {tflite.wrongly_accepted:.2%} |"
-            )
+            rows.append(f"| {data.images:,} {label} | {network} | {shares} | {boxes} | {tflite.wrongly_accepted:.2%} |")
     note = (
         "Share of images on which exactly the right number was read, or rightly none; IoU of the number's box and the "
         "share of confident errors for int8.tflite. From `benchmarks/results/NAME-world.json` and `NAME-svhn.json`."
