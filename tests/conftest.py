@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from digitcam.train import faces, mnist, real, svhn, wheels
+from digitcam.train import faces, mnist, real, strips, svhn, wheels
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         svhn.records,
         wheels.meters,
         faces._of_class,
+        strips._level_records,
         real._date_codes,
         real._single_wheels,
         real._house_records,

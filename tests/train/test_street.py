@@ -14,7 +14,7 @@ from digitcam.core.errors import SourceError
 from digitcam.train.mosaic import mosaic
 from digitcam.train.photograph import photograph
 from digitcam.train.street import LARGEST, SMALLEST, StreetData, pose, put
-from digitcam.train.strips import KINDS, Strip, drawn_wheels, house, printed
+from digitcam.train.strips import KINDS, Strip, _level, _side_by_side, _visible, drawn_wheels, house, printed
 from digitcam.train.svhn import Record
 
 FREE = StreetData(kinds={"counter": 1.0, "display": 1.0, "print": 1.0})
@@ -100,11 +100,25 @@ def test_a_house_number_keeps_its_record_s_layout(records: None) -> None:
     strip = house(50.0, 100.0, "train", np.random.default_rng(1))
     assert strip.number == "19"
     boxes = strip.boxes_xywh
-    # At half size: 50 px high, the second 2 px lower, its middle 27.5 + 15 + ... = 52.5 / 2 px to the right.
+    # At half size: 50 px high, the second 2 px lower, its middle half of 55 px to the right.
     assert boxes[:, 3].tolist() == [50, 50]
     assert boxes[1, 1] - boxes[0, 1] == 2
     middles = boxes[:, 0] + boxes[:, 2] / 2
     assert abs((middles[1] - middles[0]) - (170 - 115) / 2) <= 1
+
+
+def test_boxes_that_overlap_share_what_both_claim() -> None:
+    # The second begins 6 px before the first ends; a gap of a fiftieth of 50 is 1: 7 to share.
+    boxes = np.array([[0, 0, 20, 50], [14, 0, 30, 50], [60, 0, 20, 50]], np.float32)
+    expected = [[0, 0, 16.5, 50], [17.5, 0, 26.5, 50], [60, 0, 20, 50]]
+    assert _side_by_side(boxes).tolist() == expected
+
+
+def test_numbers_that_do_not_stand_in_a_line_are_left_out() -> None:
+    row = np.array([[0, 0, 20, 50], [22, 15, 20, 50]], np.float32)
+    column = np.array([[0, 0, 20, 50], [2, 52, 20, 50]], np.float32)
+    assert _level(row) and not _level(column)
+    assert not _level(row + np.array([[0, 0, 0, 0], [0, 6, 0, 0]], np.float32))
 
 
 def test_a_house_number_needs_the_labels(data_folder: Path) -> None:
@@ -122,6 +136,15 @@ def test_boxes_frame_the_ink(kind: object) -> None:
         assert (strip.boxes_xywh[:, :2] >= 0).all()
         assert (strip.boxes_xywh[:, :2] + strip.boxes_xywh[:, 2:] <= (width, height)).all()
         assert 20 < np.median(strip.boxes_xywh[:, 3]) < 60
+
+
+def test_faint_wheels_become_visible_and_others_stay() -> None:
+    faint = np.tile(np.array([[60, 95]], np.uint8), (10, 10))
+    (raised,) = _visible([faint])
+    # 35 levels become 70, about the same middle of 77.5.
+    assert sorted(np.unique(raised)) == [42, 112]
+    clear = np.tile(np.array([[20, 200]], np.uint8), (10, 10))
+    assert _visible([clear])[0] is clear
 
 
 def test_a_mosaic_has_the_numbers_of_its_scenes() -> None:

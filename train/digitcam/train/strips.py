@@ -63,10 +63,10 @@ Kind = Callable[[float, float, Split, np.random.Generator], Strip]
 
 def house(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
     """Draw a number of SVHN's labels, its digits placed and stretched as there."""
-    records = svhn.records(split)
+    records = _level_records(split)
     record = records[rng.integers(len(records))]
     scale = tall / float(np.median(record.boxes_xywh[:, 3]))
-    boxes = record.boxes_xywh * np.float32(scale)
+    boxes = _side_by_side(record.boxes_xywh * np.float32(scale))
     boxes[:, :2] -= union(boxes)[:2]
     face = typeface(int(rng.integers(font_count())))
     width, height = np.ceil((boxes[:, :2] + boxes[:, 2:]).max(axis=0)).astype(int).tolist()
@@ -84,6 +84,32 @@ def house(tall: float, level: float, split: Split, rng: np.random.Generator) -> 
         np.maximum(part, drawn[: part.shape[0], : part.shape[1]], out=part)
         placed.append((left, top, wide, high))
     return on_plate(SetLine(ink, np.array(placed, dtype=np.float32)), record.number, tall, level, rng)
+
+
+@cache
+def _level_records(split: Split) -> tuple[svhn.Record, ...]:
+    """Return the records whose digits stand from left to right in a line: a few hundred do not."""
+    return tuple(record for record in svhn.records(split) if _level(record.boxes_xywh))
+
+
+def _level(boxes_xywh: FloatArray) -> bool:
+    """Say whether each digit's middle is right of the one before, and level with it within 0.4 of their height."""
+    middles = boxes_xywh[:, :2] + boxes_xywh[:, 2:] / 2
+    steps = np.diff(middles, axis=0)
+    return bool((steps[:, 0] > 0.3 * boxes_xywh[1:, 2]).all() and (abs(steps[:, 1]) < 0.4 * boxes_xywh[1:, 3]).all())
+
+
+def _side_by_side(boxes_xywh: FloatArray) -> FloatArray:
+    """Return boxes [n, 4] of which none reaches into the next: labels are often wider than their digits."""
+    boxes: FloatArray = boxes_xywh.copy()
+    right = boxes[:-1, 0] + boxes[:-1, 2]
+    # The border lies halfway through what both claim, with a fiftieth of the height between them.
+    over = np.maximum(0, right - boxes[1:, 0] + 0.02 * boxes[1:, 3])
+    boxes[:-1, 2] -= over / 2
+    boxes[1:, 0] += over / 2
+    boxes[1:, 2] -= over / 2
+    boxes[:, 2] = np.maximum(boxes[:, 2], 0.15 * boxes[:, 3])
+    return boxes
 
 
 def printed(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
@@ -148,8 +174,18 @@ def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.
     ratio = images[0].shape[1] / images[0].shape[0]
     size = (max(4, round(high * ratio * float(rng.uniform(0.9, 1.1)))), high)
     way = cv2.INTER_AREA if high < images[0].shape[0] else cv2.INTER_CUBIC
-    windows = [cv2.resize(image, size, interpolation=way) for image in images]
+    windows = _visible([cv2.resize(image, size, interpolation=way) for image in images])
     return _counter(windows, "".join(str(wheel.digit) for wheel in chosen), [w.inside for w in chosen], rng)
+
+
+def _visible(windows: list[UInt8Array]) -> list[UInt8Array]:
+    """Return a counter's windows with their contrast raised to 70 grey levels if it is less: the scene takes more."""
+    low, high = np.percentile(np.concatenate([window.ravel() for window in windows]), (3, 97))
+    if high - low >= 70:
+        return windows
+    gain, middle = 70 / max(8.0, high - low), (low + high) / 2
+    floor = float(np.clip(middle, 35, 220))
+    return [np.clip((window - middle) * gain + floor, 0, 255).astype(np.uint8) for window in windows]
 
 
 def drawn_wheels(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
