@@ -130,18 +130,26 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 
 @cli.command()
 @click.option("--config", type=PATH, help="A TOML file, see edge/configs/; the options below win over it.")
-@click.option("--source", help="demo:, an image, a folder of images, or a video file.")
+@click.option("--source", help="demo:, a camera (v4l2:, rtsp:, http:), an image, a folder, a video file.")
 @click.option("--model", help="A bundle's path or a shipped name.")
 @click.option("--format", "format", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
-def run(config: Path | None, frames: int | None, sheet: Path | None, **options: str | None) -> int:
+@click.option("--forget", is_flag=True, help="Only delete what the broker and Home Assistant keep of it.")
+def run(config: Path | None, frames: int | None, sheet: Path | None, forget: bool, **options: str | None) -> int:
     """Read numbers from a source of frames; one JSON line a number on standard output."""
     from digitcam.edge.config import load_config
     from digitcam.edge.runner import run as run_source
 
     given = {key: value for key, value in options.items() if value is not None}
-    return run_source(load_config(config, **given), frames, sheet)
+    loaded = load_config(config, **given)
+    if forget:
+        from digitcam.edge.sinks import forget_all
+
+        for topic in forget_all(loaded):
+            click.echo(f"forgot {topic}", err=True)
+        return 0
+    return run_source(loaded, frames, sheet)
 
 
 @cli.command()

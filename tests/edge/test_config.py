@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from digitcam.core.errors import ConfigError
-from digitcam.edge.config import Mqtt, RunConfig, Tracking, Web, load_config
+from digitcam.edge.config import Mqtt, Rules, RunConfig, Web, load_config
 
 CONFIGS = Path(__file__).parents[2] / "edge" / "configs"
 
@@ -19,7 +19,7 @@ def write(folder: Path, text: str) -> Path:
 def test_an_empty_file_gives_the_demo(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, ""))
     assert config == RunConfig(source="demo:", model="canvas", format=None, threads=1, accept=None)
-    assert (config.tracking, config.mqtt, config.web) == (None, None, None)
+    assert (config.rules, config.mqtt, config.web) == (None, None, None)
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         format = "fp32.onnx"
         threads = 4
         accept = 1
-        tracking = { window = 3, needed = 2 }
+        rules = { window = 3, needed = 2 }
         web = { host = "localhost", port = 80 }
         [mqtt]
         host = "broker"
@@ -46,7 +46,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         format="fp32.onnx",
         threads=4,
         accept=1.0,
-        tracking=Tracking(3, 2),
+        rules=Rules(window=3, needed=2),
         mqtt=Mqtt(
             host="broker", port=1883, topic="home/meter", username="me", password_file="secret", ca_file="ca.pem"
         ),
@@ -55,8 +55,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
 
 
 def test_a_table_alone_switches_on_with_safe_defaults(tmp_path: Path) -> None:
-    config = load_config(write(tmp_path, "[tracking]\n[web]\n[mqtt]\nhost = 'broker'"))
-    assert config.tracking == Tracking(window=5, needed=3)
+    config = load_config(write(tmp_path, "[rules]\n[web]\n[mqtt]\nhost = 'broker'"))
+    assert config.rules == Rules(window=5, needed=3, takeover_s=600, held_after_s=300)
     assert config.web == Web(host="127.0.0.1", port=8080)
     assert config.mqtt is not None
     assert (config.mqtt.tls, config.mqtt.port, config.mqtt.topic) == (True, 8883, "digitcam")
@@ -82,10 +82,28 @@ def test_the_demo_example_states_the_defaults() -> None:
         ("accept = 1.01", "$.accept"),
         ("accept = -0.01", "$.accept"),
         ("accept = nan", "$.accept"),
-        ("[tracking]\nwindow = 5\nneeded = 6", "$.tracking"),
-        ("[tracking]\nwindow = 4\nneeded = 2", "more than half of window (4)"),
-        ("[tracking]\nwindow = 0\nneeded = 0", "$.tracking.window"),
-        ("[tracking]\nwidnow = 5", "widnow"),
+        ("[rules]\nwindow = 5\nneeded = 6", "$.rules"),
+        ("[rules]\nwindow = 4\nneeded = 2", "more than half of window (4)"),
+        ("[rules]\nwindow = 0\nneeded = 0", "$.rules.window"),
+        ("[rules]\nwidnow = 5", "widnow"),
+        ("[rules]\nneeded = true", "$.rules.needed"),
+        ("[rules]\ndigits = 0", "$.rules.digits"),
+        ("[rules]\ndigits = 21", "$.rules.digits"),
+        ("[rules]\ndecimals = -1", "$.rules.decimals"),
+        ("[rules]\ndigits = 2\ndecimals = 2", "leave a digit before the point (digits is 2) - at `$.rules`"),
+        ("[rules]\nleading_zeros = 'drop'", "$.rules.leading_zeros"),
+        ("[rules]\nrising = 1", "$.rules.rising"),
+        ("[rules]\nwheels = true", "wheels needs rising = true"),
+        ("[rules]\nsure = 1.5", "$.rules.sure"),
+        ("[rules]\nper_minute = 0", "$.rules.per_minute"),
+        ("[rules]\nper_minute = inf", "$.rules.per_minute"),
+        ("[rules]\ntakeover_s = -1", "$.rules.takeover_s"),
+        ("[rules]\nheld_after_s = '5 min'", "$.rules.held_after_s"),
+        ("[rules]\npattern = '[0-9'", "not a regular expression"),
+        ("[rules]\npattern = '\\d{5}\\.\\d'", "no number with decimals = 0 fits it"),
+        ("[rules]\npattern = '\\d+'\ndecimals = 2", "no number with decimals = 2 fits it"),
+        ("[rules]\npattern = '[0-4]{5}'\ndigits = 6", "no number of 6 digits with decimals = 0 fits it"),
+        ("[rules]\npattern = 'kWh'", "pattern is 'kWh'"),
         ("[mqtt]", "host"),
         ("[mqtt]\nhost = ''", "$.mqtt.host"),
         ("[mqtt]\nhost = 'b'\nport = 65536", "$.mqtt.port"),
@@ -110,6 +128,21 @@ def test_what_cannot_be_used_is_named_on_one_line(tmp_path: Path, text: str, nam
     assert message.startswith(f"{path}: ")
     assert named in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "digits", "decimals"),
+    [
+        (r"\d{5}\.\d", 6, 1),
+        (r"\d{5}\.\d", None, 1),
+        (r"[1-4]9\d{2,3}|7", None, 0),
+        (r"(?!0)\d+", None, 0),
+        (r"2[0-3]\.[05]", 3, 1),
+        (r"\d{3,}\.\d\d", None, 2),
+    ],
+)
+def test_patterns_that_some_number_fits(pattern: str, digits: int | None, decimals: int) -> None:
+    assert Rules(pattern=pattern, digits=digits, decimals=decimals).pattern == pattern
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

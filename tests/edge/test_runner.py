@@ -15,7 +15,7 @@ import pytest
 from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.core.reading import Latency, Model, Reading, decode_reading
 from digitcam.edge import runner, web
-from digitcam.edge.config import RunConfig, Tracking, Web
+from digitcam.edge.config import Rules, RunConfig, Web
 from digitcam.edge.runner import run
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.demo import DemoSource
@@ -156,6 +156,7 @@ class Collector:
     def __init__(self) -> None:
         self.numbers: list[str | None] = []
         self.shown: list[str | None] = []
+        self.reasons: list[str] = []
         self.open = False
 
     def __enter__(self) -> Collector:
@@ -168,6 +169,7 @@ class Collector:
     def send(self, readings: list[Reading], number: str | None) -> None:
         assert self.open
         self.numbers.append(number)
+        self.reasons.append(readings[0].reason)
 
     def show(self, frame: Frame, readings: list[Reading], number: str | None) -> None:
         assert frame.seq == readings[0].seq
@@ -201,21 +203,24 @@ def test_the_summary_counts_frames_accepted_and_right(
     assert not collector.open
 
 
-def test_without_tracking_the_last_accepted_number_stands(
-    monkeypatch: pytest.MonkeyPatch, collector: Collector
-) -> None:
+def test_without_rules_the_last_accepted_number_stands(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
     play(monkeypatch, ["12", "?13", "14"])
     run(RunConfig())
     assert collector.numbers == ["12", "12", "14"]
 
 
-def test_with_tracking_the_stable_number_stands_in_sinks_and_page(
-    monkeypatch: pytest.MonkeyPatch, collector: Collector
+def test_with_rules_the_trusted_number_stands_in_sinks_and_page(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(monkeypatch, ["12", "?12", "12", "13", "13", "13"])
-    run(RunConfig(tracking=Tracking(3, 2), web=Web()))
-    assert collector.numbers == [None, None, "12", "12", "13", "13"]
+    assert run(RunConfig(rules=Rules(window=3, needed=2, decimals=1), web=Web())) == 0
+    assert collector.numbers == [None, None, "1.2", "1.2", "1.3", "1.3"]
     assert collector.shown == collector.numbers
+    assert collector.reasons == ["not_steady", "low_confidence", "", "outvoted", "", ""]
+    # Of what the reader accepted, two did not count yet.
+    trusted, summary = capsys.readouterr().err.splitlines()
+    assert trusted == "2026-03-01T12:00:00+00:00 trusted: 1.2 is the first number trusted"
+    assert summary == "read 6 frames, 3 accepted"
 
 
 def test_skipped_frames_outweigh_nothing_accepted(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:

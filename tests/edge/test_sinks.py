@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import queue
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +20,12 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from digitcam.cli import cli
 from digitcam.core.errors import ConfigError, SinkError
 from digitcam.core.reading import Latency, Model, ReadDigit, Reading, decode_reading
 from digitcam.edge.config import Mqtt, RunConfig
-from digitcam.edge.sinks import mqtt, open_sinks
+from digitcam.edge.sinks import broker as broker_module
+from digitcam.edge.sinks import forget_all, homeassistant, mqtt, open_sinks
 from digitcam.edge.sinks.mqtt import MqttSink
 from digitcam.edge.sinks.stdout import StdoutSink
 
@@ -41,6 +45,7 @@ READING = Reading(
 )
 SECOND = msgspec.structs.replace(READING, number="1", accepted=False, reason="low_confidence")
 WAIT_S = 10
+CLIENT = {"ca_file": "ca.crt", "cert_file": "edge.crt", "key_file": "edge.key"}
 
 
 # Standard output
@@ -92,7 +97,8 @@ def test_open_sinks_names_what_the_configuration_names() -> None:
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "digitcam.edge.sinks.mqtt")
+    for module in ("mqtt", "broker"):
+        monkeypatch.delitem(sys.modules, f"digitcam.edge.sinks.{module}")
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(ConfigError, match=r"^\[mqtt\] needs paho.*: pip install 'digitcam\[mqtt\]'$"):
         open_sinks(RunConfig(mqtt=Mqtt(host="b")))
@@ -102,10 +108,15 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 
 
 class Broker(NamedTuple):
-    """A mosquitto that knows `edge`, who may write below meter/, and `viewer`, who may read everything."""
+    """A mosquitto that knows three.
+
+    `edge` may write below meter/ and its own device's discovery, and read what Home Assistant says of itself; `viewer`
+    may read everything; `house` is Home Assistant. `certificate` is a port that wants a client certificate for a login.
+    """
 
     plain: int
     tls: int
+    certificate: int
     folder: Path
 
     def config(self, **changes: Any) -> Mqtt:
@@ -118,6 +129,13 @@ class Broker(NamedTuple):
             "tls": False,
         }
         return Mqtt(**{**settings, **changes})
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("wb") as log:
+            process = subprocess.Popen([tool("mosquitto"), "-c", self.folder / "conf"], stdout=log, stderr=log)
+        for port in (self.plain, self.tls, self.certificate):
+            wait_for(port, process, self.folder / "log")
+        return process
 
 
 def free_port() -> int:
@@ -134,7 +152,7 @@ def tool(name: str) -> str:
 
 
 def make_certificates(folder: Path) -> None:
-    """Write an authority ca.crt and a certificate s.crt, s.key of 127.0.0.1 signed by it."""
+    """Write an authority ca.crt, and signed by it s.crt, s.key of 127.0.0.1 and edge.crt, edge.key of a client."""
     openssl = tool("openssl")
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
     key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
@@ -142,44 +160,83 @@ def make_certificates(folder: Path) -> None:
         f"req -x509 {key} -days 2 -subj /CN=digitcam-test-ca -keyout ca.key -out ca.crt",
         f"req {key} -subj /CN=broker -keyout s.key -out s.csr",
         "x509 -req -in s.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile names -out s.crt",
+        f"req {key} -subj /CN=edge -keyout edge.key -out edge.csr",
+        "x509 -req -in edge.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out edge.crt",
+        "pkey -in edge.key -aes256 -passout pass:secret -out locked.key",
     ):
         subprocess.run([openssl, *command.split()], cwd=folder, check=True, capture_output=True)
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    folder = tmp_path_factory.mktemp("broker")
-    mosquitto, passwd = tool("mosquitto"), tool("mosquitto_passwd")
+def set_password(broker: Broker, user: str, password: str) -> None:
+    subprocess.run([tool("mosquitto_passwd"), "-b", broker.folder / "passwords", user, password], check=True)
+
+
+def make_broker(folder: Path) -> Broker:
+    broker = Broker(free_port(), free_port(), free_port(), folder)
     make_certificates(folder)
     (folder / "passwords").touch(0o600)
-    for user in ("edge", "viewer"):
-        subprocess.run([passwd, "-b", folder / "passwords", user, f"{user} pass"], check=True)
+    for user in ("edge", "viewer", "house"):
+        set_password(broker, user, f"{user} pass")
         (folder / f"{user}.secret").write_text(f"{user} pass\n")
     (folder / "wrong.secret").write_text("edge\n")
-    (folder / "acl").write_text("user edge\ntopic write meter/#\nuser viewer\ntopic read #\n")
-    found = Broker(free_port(), free_port(), folder)
-    (folder / "conf").write_text(
-        f"""
-        user root
-        allow_anonymous false
-        password_file {folder}/passwords
-        acl_file {folder}/acl
-        listener {found.plain} 127.0.0.1
-        listener {found.tls} 127.0.0.1
-        cafile {folder}/ca.crt
-        certfile {folder}/s.crt
-        keyfile {folder}/s.key
-        """
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([mosquitto, "-c", folder / "conf"], stdout=log, stderr=log)
+    (folder / "acl").write_text("""
+user edge
+topic write meter/#
+topic write homeassistant/device/#
+topic read homeassistant/status
+user viewer
+topic read #
+user house
+topic readwrite #
+""")
+    tls = f"cafile {folder}/ca.crt\ncertfile {folder}/s.crt\nkeyfile {folder}/s.key"
+    (folder / "conf").write_text(f"""
+user root
+allow_anonymous false
+max_inflight_messages 7
+password_file {folder}/passwords
+acl_file {folder}/acl
+listener {broker.plain} 127.0.0.1
+listener {broker.tls} 127.0.0.1
+{tls}
+listener {broker.certificate} 127.0.0.1
+{tls}
+require_certificate true
+use_identity_as_username true
+""")
+    return broker
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    broker = make_broker(tmp_path_factory.mktemp("broker"))
+    process = broker.start()
     try:
-        for port in (found.plain, found.tls):
-            wait_for(port, process, folder / "log")
-        yield found
+        yield broker
     finally:
         process.terminate()
         process.wait(WAIT_S)
+
+
+class Mortal:
+    """A broker of a test's own, to be killed and started again; it keeps nothing on disk."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.broker, self.process = broker, broker.start()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(WAIT_S)
+
+    def start(self) -> None:
+        self.process = self.broker.start()
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[Mortal]:
+    mortal = Mortal(make_broker(tmp_path))
+    yield mortal
+    mortal.kill()
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -195,14 +252,14 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 class Subscriber:
-    """Receives what is published below a topic: (topic, payload, retained)."""
+    """Receives what is published below some topics, as Home Assistant: (topic, payload, retained)."""
 
-    def __init__(self, broker: Broker, topic: str) -> None:
+    def __init__(self, broker: Broker, *topics: str) -> None:
         self.got: queue.Queue[tuple[str, bytes, bool]] = queue.Queue()
         ready = threading.Event()
         self.client = client = Client(CallbackAPIVersion.VERSION2)
-        client.username_pw_set("viewer", "viewer pass")
-        client.on_connect = lambda client, *_: client.subscribe(f"{topic}/#", qos=1)
+        client.username_pw_set("house", "house pass")
+        client.on_connect = lambda client, *_: client.subscribe([(f"{topic}/#", 1) for topic in topics])
         client.on_subscribe = lambda *_: ready.set()
         client.on_message = lambda client, data, m: self.got.put((m.topic, bytes(m.payload), m.retain))
         client.connect("127.0.0.1", broker.plain)
@@ -212,9 +269,23 @@ class Subscriber:
     def next(self) -> tuple[str, bytes, bool]:
         return self.got.get(timeout=WAIT_S)
 
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
+        self.client.publish(topic, payload, 1, retain).wait_for_publish(WAIT_S)
+
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+
+def retained(broker: Broker, topic: str) -> dict[str, bytes]:
+    """What who comes late learns of a sink: its retained messages."""
+    late = Subscriber(broker, topic, "homeassistant/device", "end")
+    late.publish("end", "")  # the broker delivers in order
+    got = list(iter(lambda: late.next(), ("end", b"", False)))
+    late.close()
+    assert all(old for _, _, old in got)
+    own = (f"{topic}/", f"homeassistant/device/{homeassistant.device_id(topic)}/")
+    return {t: payload for t, payload, _ in got if t.startswith(own)}
 
 
 @pytest.fixture
@@ -231,7 +302,7 @@ def subscriber(broker: Broker, topic: str) -> Iterator[Subscriber]:
 
 
 def break_connection(sink: MqttSink) -> None:
-    connection = sink._client.socket()
+    connection = sink._broker._client.socket()
     assert isinstance(connection, socket.socket)
     connection.shutdown(socket.SHUT_RDWR)
 
@@ -242,10 +313,12 @@ def test_a_subscriber_receives_all_in_order(broker: Broker, subscriber: Subscrib
         sink.send([READING, SECOND], "07")
         sink.send([READING], "07")
         sink.send([READING], "08")
-    got = [subscriber.next() for _ in range(8)]
+    got = [subscriber.next() for _ in range(9)]
+    report = b'{"confidence":0.9,"last_accepted":null,"frames_per_second":null,"rejected":1,"dropped":0}'
     assert [(t.removeprefix(topic), decode_reading(p) if t.endswith("reading") else p) for t, p, _ in got] == [
         ("/status", b"online"),
         ("/reading", SECOND),
+        ("/diagnostics", report),
         ("/reading", READING),
         ("/reading", SECOND),
         ("/number", b"07"),
@@ -257,16 +330,17 @@ def test_a_subscriber_receives_all_in_order(broker: Broker, subscriber: Subscrib
 
 
 def test_who_comes_late_learns_the_number_and_the_status_but_no_old_reading(broker: Broker, topic: str) -> None:
-    with MqttSink(broker.config(topic=topic)) as sink:
+    config = broker.config(topic=topic)
+    with MqttSink(config) as sink:
         sink.send([READING], "07")
-    late = Subscriber(broker, topic)
-    try:
-        got = {late.next(), late.next()}
-        assert got == {(f"{topic}/number", b"07", True), (f"{topic}/status", b"offline", True)}
-        with MqttSink(broker.config(topic=topic)):
-            assert late.next() == (f"{topic}/status", b"online", False)
-    finally:
-        late.close()
+        assert sink._broker.settle()
+        assert retained(broker, topic)[f"{topic}/status"] == b"online"
+    left = retained(broker, topic)
+    assert set(left) == {
+        homeassistant.discovery_topic(config),
+        *(f"{topic}/{n}" for n in ("status", "number", "diagnostics")),
+    }
+    assert (left[f"{topic}/number"], left[f"{topic}/status"]) == (b"07", b"offline")
 
 
 def test_the_broker_itself_says_offline_when_the_connection_breaks(
@@ -278,7 +352,8 @@ def test_the_broker_itself_says_offline_when_the_connection_breaks(
         assert subscriber.next() == (f"{topic}/status", b"offline", False)
         # paho connects again after a second; what is sent meanwhile is not lost.
         sink.send([READING], None)
-    got = [subscriber.next() for _ in range(3)]
+        assert sink._broker.settle()
+    got = [subscriber.next() for _ in range(4)]
     assert [decode_reading(p) for t, p, _ in got if t == f"{topic}/reading"] == [READING]
     assert [p for t, p, _ in got if t == f"{topic}/status"] == [b"online", b"offline"]
 
@@ -287,8 +362,30 @@ def test_over_tls_with_an_authority_of_its_own(broker: Broker, subscriber: Subsc
     config = broker.config(topic=topic, port=broker.tls, tls=True, ca_file=str(broker.folder / "ca.crt"))
     with MqttSink(config) as sink:
         sink.send([READING], "07")
-    got = [subscriber.next()[:2] for _ in range(4)]
+    got = [subscriber.next()[:2] for _ in range(5)]
     assert got[2] == (f"{topic}/number", b"07")
+    assert homeassistant.discovery_topic(config) in retained(broker, topic)
+
+
+def test_a_client_certificate_is_a_login(broker: Broker, topic: str) -> None:
+    files = {name: str(broker.folder / file) for name, file in CLIENT.items()}
+    config = Mqtt(host="127.0.0.1", port=broker.certificate, topic=topic, **files)
+    with MqttSink(config) as sink:
+        sink.send([READING], "07")
+    assert retained(broker, topic)[f"{topic}/number"] == b"07"
+    del files["cert_file"], files["key_file"]
+    assert refusal(Mqtt(host="127.0.0.1", port=broker.certificate, topic=topic, **files)).endswith("mqtt.cert_file")
+
+
+def test_a_password_from_the_environment(broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = broker.config(topic=topic, password_file=None, password_env="METER_PASSWORD")
+    with pytest.raises(ConfigError, match=r"^mqtt\.password_env: the environment has no METER_PASSWORD: set it$"):
+        MqttSink(config).__enter__()
+    monkeypatch.setenv("METER_PASSWORD", "edge")
+    assert refusal(config).endswith("refuses the login: Not authorized")
+    monkeypatch.setenv("METER_PASSWORD", "edge pass")
+    with MqttSink(config) as sink:
+        sink.send([READING], None)
 
 
 def refusal(config: Mqtt) -> str:
@@ -331,21 +428,192 @@ def test_nobody_there() -> None:
 
 
 def test_a_topic_the_broker_does_not_allow(broker: Broker) -> None:
-    refused = pytest.raises(SinkError, match=r"refuses messages to other/\.\.\.: Not authorized")
+    needs = r"other/\.\.\. or homeassistant/device/digitcam_other/config"
+    refused = pytest.raises(SinkError, match=rf"refuses messages to {needs}: Not authorized: allow it in the broker's")
     with refused, MqttSink(broker.config(topic="other")) as sink:
         sink.send([READING], "07")
 
 
-def test_a_broker_away_for_too_long(broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mqtt, "WAITING", 3)
-    full = pytest.raises(SinkError, match=r": 3 messages wait to be confirmed: is the broker there\?$")
-    with full, MqttSink(broker.config(topic=topic)) as sink:
-        break_connection(sink)
-        for _ in range(4):
-            sink.send([READING], None)
+# The broker goes away after a good start
 
 
-@pytest.mark.parametrize("key", ["password_file", "ca_file"])
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
+    """What is said on standard error, as soon as it is; and no long pauses between tries to connect."""
+    told: queue.Queue[str] = queue.Queue()
+    monkeypatch.setattr(broker_module, "RETRY_S", (1, 1))
+    monkeypatch.setattr(broker_module.Broker, "_tell", lambda self, text: told.put(text))
+    return told
+
+
+def numbered(seq: int) -> Reading:
+    return msgspec.structs.replace(READING, seq=seq)
+
+
+def seqs(messages: list[tuple[str, bytes, bool]]) -> list[int]:
+    return [decode_reading(payload).seq for topic, payload, _ in messages if topic.endswith("/reading")]
+
+
+def test_a_broker_killed_and_started_again_loses_nothing(mortal: Mortal, told: queue.Queue[str]) -> None:
+    config = mortal.broker.config()
+    with MqttSink(config) as sink:
+        sink.send([numbered(0)], "07")
+        assert sink._broker.settle()
+        # Stopped, it takes what we send and confirms nothing: 7 of these are sent, the others wait.
+        mortal.process.send_signal(signal.SIGSTOP)
+        for seq in range(1, 31):
+            sink.send([numbered(seq)], "08")
+        mortal.kill()
+        assert told.get(timeout=WAIT_S).startswith("connection lost: ")
+        for seq in range(31, 41):
+            sink.send([numbered(seq)], "09")
+
+        # A sink that is quicker than the subscriber would prove nothing.
+        watched, connected = threading.Event(), sink._broker._client.on_connect
+        sink._broker._client.on_connect = lambda *given: watched.wait(WAIT_S) and connected(*given)
+        mortal.start()
+        subscriber = Subscriber(mortal.broker, "meter", "homeassistant/device")
+        watched.set()
+        got = [subscriber.next() for _ in range(4 + 40)]
+        subscriber.close()
+        assert seqs(got) == list(range(1, 41))
+        # The retained come first, each as it is now: no 08 after or before the 09.
+        ahead = [(topic.rpartition("/")[2], payload) for topic, payload, _ in got[:4]]
+        assert [name for name, _ in ahead] == ["config", "status", "number", "diagnostics"]
+        assert ahead[1:3] == [("status", b"online"), ("number", b"09")]
+        assert told.get(timeout=WAIT_S) == "connected again; 0 messages were dropped so far"
+        assert sink._broker.settle()
+        late = retained(mortal.broker, "meter/one")
+        assert [late[f"meter/one/{name}"] for name in ("status", "number")] == [b"online", b"09"]
+        assert json.loads(late[homeassistant.discovery_topic(config)])["device"]["name"] == "one"
+
+
+def test_a_queue_too_long_drops_the_oldest_and_tells_how_many(
+    mortal: Mortal, told: queue.Queue[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "IN_FLIGHT", 2)
+    monkeypatch.setattr(broker_module, "WAITING", 3)
+    subscriber = Subscriber(mortal.broker, "meter")
+    with MqttSink(mortal.broker.config()) as sink:
+        sink.send([numbered(0)], None)
+        assert sink._broker.settle()
+        mortal.process.send_signal(signal.SIGSTOP)
+        for seq in range(1, 11):
+            sink.send([numbered(seq)], None)
+        mortal.process.send_signal(signal.SIGCONT)
+        assert sink._broker.settle()
+        sink._report_at_s = 0.0  # time for diagnostics
+        sink.send([numbered(11)], None)
+    got = [subscriber.next() for _ in range(11)]
+    subscriber.close()
+    # 1 and 2 were sent, 3 to 10 had three places.
+    assert seqs(got) == [0, 1, 2, 8, 9, 10, 11]
+    reports = [json.loads(payload)["dropped"] for topic, payload, _ in got if topic.endswith("/diagnostics")]
+    assert reports == [0, 5]
+    assert told.empty()
+
+
+def test_no_more_is_sent_at_once_than_the_broker_takes(broker: Broker, topic: str) -> None:
+    with MqttSink(broker.config(topic=topic)) as sink:
+        assert sink._broker._limit == 7  # max_inflight_messages
+
+
+def test_a_login_refused_later_is_told_and_waited_for(mortal: Mortal, told: queue.Queue[str]) -> None:
+    with MqttSink(mortal.broker.config()) as sink:
+        for password, says in (("other", "the broker refuses the login: Not authorized"), ("edge pass", "connected")):
+            mortal.kill()
+            set_password(mortal.broker, "edge", password)
+            mortal.start()
+            sink.send([READING], "07")
+            while not (text := told.get(timeout=WAIT_S)).startswith(says):
+                pass
+        assert text == "connected again; 0 messages were dropped so far"
+    assert retained(mortal.broker, "meter/one")["meter/one/number"] == b"07"
+
+
+def test_a_broker_away_at_the_end(
+    mortal: Mortal, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for module in (broker_module, mqtt):
+        monkeypatch.setattr(module, "ANSWER_S", 1.0)
+    unconfirmed = pytest.raises(SinkError, match=r"has not confirmed the last messages in 1 s$")
+    with unconfirmed, MqttSink(mortal.broker.config()) as sink:
+        mortal.kill()
+        sink.send([READING], "07")
+    assert capfd.readouterr().err.count("connection lost: ") == 1
+
+
+# Home Assistant
+
+
+def test_home_assistants_birth_brings_everything_again(broker: Broker, topic: str) -> None:
+    house = Subscriber(broker, topic, "homeassistant/device")
+    config = broker.config(topic=topic)
+    found = homeassistant.discovery_topic(config)
+    with MqttSink(config) as sink:
+        sink.send([READING], "07")
+        assert sink._broker.settle()
+        house.publish("homeassistant/status", "offline")
+        house.publish("homeassistant/status", "online")
+        own = (message for message in iter(house.next, None) if message[0].startswith((f"{topic}/", found)))
+        got = [(t, payload) for t, payload, old in (next(own) for _ in range(9)) if not old]
+    house.close()
+    assert [t for t, _ in got].count(found) == 2
+    config_again, *states = got[5:]
+    assert config_again == got[0]
+    assert states == [got[1], got[3], got[4]]  # the status, the number, the diagnostics
+
+
+def test_a_birth_of_long_ago_is_no_news(broker: Broker, topic: str) -> None:
+    house = Subscriber(broker, topic)
+    house.publish("homeassistant/status", "online", retain=True)
+    with MqttSink(broker.config(topic=topic)) as sink:
+        sink.send([READING], None)
+    house.publish("homeassistant/status", "", retain=True)
+    assert [house.next()[0].rpartition("/")[2] for _ in range(4)] == ["status", "reading", "diagnostics", "status"]
+    house.close()
+
+
+def test_without_discovery_nothing_is_said_to_home_assistant(broker: Broker, topic: str) -> None:
+    with MqttSink(broker.config(topic=topic, discovery=False)) as sink:
+        sink.send([READING], "07")
+    assert set(retained(broker, topic)) == {f"{topic}/{name}" for name in ("status", "number", "diagnostics")}
+
+
+def test_forget_deletes_all_that_is_retained(
+    broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with MqttSink(broker.config(topic=topic)) as sink:
+        sink.send([READING], "07")
+    assert len(retained(broker, topic)) == 4
+    (tmp_path / "run.toml").write_text(f"""
+        model = "not looked at"
+        [mqtt]
+        host = "127.0.0.1"
+        port = {broker.plain}
+        topic = "{topic}"
+        username = "edge"
+        password_file = "{broker.folder}/edge.secret"
+        tls = false
+    """)
+    assert cli.main(["run", "--config", str(tmp_path / "run.toml"), "--forget"], standalone_mode=False) == 0
+    assert retained(broker, topic) == {}
+    said = capsys.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 4)
+
+
+def test_forget_without_a_broker_or_a_login(broker: Broker) -> None:
+    with pytest.raises(ConfigError, match=r"^--forget: there is no \[mqtt\]"):
+        forget_all(RunConfig())
+    wrong = broker.config(password_file=str(broker.folder / "wrong.secret"))
+    with pytest.raises(SinkError, match="refuses the login: Not authorized"):
+        forget_all(RunConfig(mqtt=wrong))
+
+
+# Files
+
+
+@pytest.mark.parametrize("key", ["password_file", "ca_file", "cert_file"])
 def test_files_that_are_not_there(tmp_path: Path, key: str) -> None:
     config = msgspec.structs.replace(Mqtt(host="127.0.0.1", username="me"), **{key: str(tmp_path / "gone")})
     with pytest.raises(ConfigError, match=rf"gone: cannot read mqtt.{key}: .*No such file"):
@@ -356,3 +624,19 @@ def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate\n")
     with pytest.raises(ConfigError, match=r"ca\.pem: cannot read mqtt.ca_file"):
         MqttSink(Mqtt(host="127.0.0.1", ca_file=str(tmp_path / "ca.pem"))).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"cert_file": "edge.crt", "key_file": "s.key"}, r"cannot use mqtt.cert_file and mqtt.key_file: .*mismatch"),
+        ({"cert_file": "edge.crt"}, r"cannot use mqtt.cert_file and mqtt.key_file: "),
+        ({"cert_file": "edge.crt", "key_file": "locked.key"}, r"locked\.key: the key is encrypted: write it without"),
+        ({"cert_file": "edge.crt", "key_file": "gone.key"}, r"gone\.key: cannot read mqtt.key_file: No such file"),
+    ],
+)
+def test_client_certificates_that_cannot_be_used(broker: Broker, files: dict[str, str], message: str) -> None:
+    paths = {key: str(broker.folder / name) for key, name in files.items()}
+    with pytest.raises(ConfigError, match=message) as caught:
+        MqttSink(Mqtt(host="127.0.0.1", port=broker.tls, **paths)).__enter__()
+    assert "\n" not in str(caught.value)

@@ -1,3 +1,6 @@
+import os
+import threading
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -6,9 +9,10 @@ import numpy as np
 import pytest
 
 from digitcam.core.errors import ConfigError, SourceError
-from digitcam.edge.sources import open_source
+from digitcam.edge.sources import Frame, frames_until, open_source
 from digitcam.edge.sources.demo import DemoSource
 from digitcam.edge.sources.files import read_image
+from digitcam.edge.sources.watch import WatchSource
 
 
 def picture(value: int = 90) -> np.ndarray:
@@ -123,7 +127,86 @@ def test_demo_frames_come_again_from_their_seed() -> None:
     assert DemoSource("demo:6").draw(2)[1] != number
 
 
-@pytest.mark.parametrize(("uri", "words"), [("demo:x", "after 'demo:'"), ("ftp://host/x", "'ftp' are not known")])
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("demo:x", "after 'demo:'"),
+        ("ftp://host/x", "'ftp' are not known"),
+        ("watch:", "after 'watch:' comes a folder"),
+    ],
+)
 def test_what_is_no_source(uri: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         open_source(uri)
+
+
+# A watched folder
+
+
+def put(path: Path, value: int) -> Path:
+    """Write an image as a careful writer does: under another name first."""
+    cv2.imwrite(str(path.with_name("part.png")), picture(value))
+    return path.with_name("part.png").rename(path)
+
+
+def watched(folder: Path, settle_s: float = 0.0) -> tuple[WatchSource, Iterator[Frame]]:
+    source = WatchSource(f"watch:{folder}", poll_s=0.01, settle_s=settle_s)
+    return source, iter(source.__enter__())
+
+
+def test_a_watched_folder_gives_what_comes_into_it(tmp_path: Path) -> None:
+    put(tmp_path / "old.png", 1)
+    source, frames = watched(tmp_path)
+    for name, value, mtime_s in (("b.png", 20, 1e9), ("a.png", 30, 1.5e9)):
+        os.utime(put(tmp_path / name, value), (mtime_s, mtime_s))
+    (tmp_path / "notes.txt").write_text("no image")
+    found = list(islice(frames, 2))
+    # The oldest first; one that is replaced comes again, one that was there before does not.
+    put(tmp_path / "b.png", 40)
+    found.append(next(frames))
+    (tmp_path / "a.png").unlink()
+    put(tmp_path / "old.png", 50)
+    found.append(next(frames))
+    assert [frame.image[0, 0, 0] for frame in found] == [20, 30, 40, 50]
+    assert [Path(frame.source).name for frame in found] == ["b.png", "a.png", "b.png", "old.png"]
+    assert [frame.seq for frame in found] == [0, 1, 2, 3]
+    assert source.failed == 0
+
+
+def test_an_image_still_being_written_is_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, frames = watched(tmp_path, settle_s=60)
+    data = cv2.imencode(".png", picture(7))[1].tobytes()
+    (tmp_path / "a.png").write_bytes(data[:-20])
+    put(tmp_path / "b.png", 8)
+    assert Path(next(frames).source).name == "b.png"
+    (tmp_path / "a.png").write_bytes(data)
+    assert Path(next(frames).source).name == "a.png"
+    assert source.failed == 0 and capsys.readouterr().err == ""
+
+
+def test_an_image_that_stays_damaged_is_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, frames = watched(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"hello")
+    while not source.failed:
+        put(tmp_path / "b.png", 8)
+        next(frames)
+    put(tmp_path / "b.png", 8)
+    next(frames)
+    assert source.failed == 1
+    said = f"digitcam: {tmp_path / 'a.png'}: is not an image that OpenCV reads, or is damaged\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_watch_ends_when_it_is_told_and_when_its_folder_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    with pytest.raises(SourceError, match=r"in: cannot watch this folder: No such file"):
+        watched(folder)
+    folder.mkdir()
+    source, frames = watched(folder)
+    stop = threading.Event()
+    timer = threading.Timer(0.05, stop.set)
+    timer.start()
+    assert list(frames_until(source, stop)) == []
+    folder.rmdir()
+    with pytest.raises(SourceError, match=r"in: cannot watch this folder: No such file"):
+        next(frames)

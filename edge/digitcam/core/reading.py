@@ -55,7 +55,7 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     confidence
         0..1, the probability that all digits are right.
     accepted, reason
-        Whether it counts, and if not, why: `no_number` or `low_confidence`.
+        Whether it counts, and if not, why: `no_number`, `low_confidence`, or a reason of `digitcam.edge.trust`.
     previous
         The last accepted number of this source, null at first.
     """

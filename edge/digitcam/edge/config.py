@@ -5,9 +5,10 @@ Paths, like those on a command line, start from the working directory; a service
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -20,6 +21,10 @@ else:
     import tomli as tomllib
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Digits = Annotated[int, msgspec.Meta(ge=1, le=20)]
+Decimals = Annotated[int, msgspec.Meta(ge=0, le=19)]
+Amount = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -27,31 +32,121 @@ Text = Annotated[str, msgspec.Meta(min_length=1)]
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
-class Tracking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A number counts as stable once `needed` of the last `window` accepted ones agree; see `edge.tracking`."""
+class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    r"""From what frames read to a number that is trusted; see `edge.trust`.
+
+    window, needed
+        A digit stands when `needed` of the last `window` frames read it so. Where pictures are taken so seldom that
+        each shows another number, 1 and 1.
+    digits
+        How many the number has; None for any.
+    decimals
+        How many of them stand behind the decimal point: the network reads digits only.
+    pattern
+        A regular expression that the number fits from end to end, with its point: `'\d{5}\.\d'`. None for any.
+    leading_zeros
+        keep or strip, in the number published.
+    rising
+        Whether it is a counter: only rises, until it is replaced or starts anew from 0.
+    wheels
+        Whether the counter is mechanical, so that wheels may stand between two digits; needs rising.
+    sure
+        Confidence 0..1 from which a wheel is taken to stand still.
+    per_minute
+        The largest change in a minute, in the number's own unit; None for any.
+    takeover_s
+        Seconds after which a number that is not plausible, but stays, takes over.
+    held_after_s
+        Seconds without being read after which the trusted number is told to be held.
+    """
 
     window: Positive = 5
     needed: Positive = 3
+    digits: Digits | None = None
+    decimals: Decimals = 0
+    pattern: Text | None = None
+    leading_zeros: Literal["keep", "strip"] = "keep"
+    rising: bool = False
+    wheels: bool = False
+    sure: Share = 0.9
+    per_minute: Amount | None = None
+    takeover_s: Seconds = 600.0
+    held_after_s: Seconds = 300.0
 
     def __post_init__(self) -> None:
-        # With half of the window or less, two numbers could both be the stable one.
+        # With half of the window or less, two numbers could both be the trusted one.
         if not self.needed <= self.window < 2 * self.needed:
             raise ValueError(f"needed is {self.needed}: make it more than half of window ({self.window}), at most all")
+        if self.digits and self.digits <= self.decimals:
+            raise ValueError(f"decimals is {self.decimals}: leave a digit before the point (digits is {self.digits})")
+        if self.wheels and not self.rising:
+            raise ValueError("wheels needs rising = true")
+        if self.pattern is not None and not _possible(self.pattern, self.digits, self.decimals):
+            of = f" of {self.digits} digits" if self.digits else ""
+            raise ValueError(f"pattern is {self.pattern!r}: no number{of} with decimals = {self.decimals} fits it")
+
+
+def _possible(pattern: str, digits: int | None, decimals: int) -> bool:
+    """Return whether some number fits a pattern; ValueError when it is no regular expression."""
+    try:
+        given = re.compile(pattern)
+        # Whichever digits it asks for, of this a number of zeros is an example.
+        shape = re.compile(re.sub(r"(\{[\d,]+\})|\\d|\[[^]]*\]|\d", lambda found: found[1] or "0", pattern))
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"pattern is {pattern!r}: not a regular expression: {error}") from None
+    for length in [digits] if digits else range(decimals + 1, 21):
+        for digit in "01":
+            number = digit * (length - decimals) + ("." + digit * decimals if decimals else "")
+            if given.fullmatch(number) or shape.fullmatch(number):
+                return True
+    return False
+
+
+DEVICE_CLASSES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    # Home Assistant's: the units of each, and the state classes it takes, ours by default first.
+    "current": (("A", "mA"), ("measurement",)),
+    "distance": (("km", "m", "cm", "mm", "mi", "yd", "ft", "in"), ("total", "total_increasing", "measurement")),
+    "duration": (("d", "h", "min", "s"), ("total", "total_increasing", "measurement")),
+    "energy": (("Wh", "kWh", "MWh", "GWh", "MJ", "GJ"), ("total", "total_increasing")),
+    "frequency": (("Hz", "kHz", "MHz", "GHz"), ("measurement",)),
+    "gas": (("m³", "ft³", "CCF"), ("total", "total_increasing")),
+    "humidity": (("%",), ("measurement",)),
+    "power": (("W", "kW", "MW"), ("measurement",)),
+    "pressure": (("Pa", "hPa", "kPa", "mbar", "bar", "psi", "mmHg", "inHg"), ("measurement",)),
+    "speed": (("m/s", "km/h", "mph", "kn"), ("measurement",)),
+    "temperature": (("°C", "°F", "K"), ("measurement",)),
+    "voltage": (("V", "mV"), ("measurement",)),
+    "volume": (("m³", "L", "mL", "gal", "ft³", "CCF"), ("total", "total_increasing")),
+    "water": (("m³", "L", "gal", "ft³", "CCF"), ("total", "total_increasing")),
+    "weight": (("kg", "g", "mg", "lb", "oz", "st"), ("measurement", "total", "total_increasing")),
+}
 
 
 class Mqtt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A broker and how to log in.
+    """A broker, how to log in, and what Home Assistant is to make of the number.
 
     host, port
         Of the broker; without TLS the usual port is 1883.
     topic
-        What all topics begin with: `<topic>/reading`, `<topic>/number`, `<topic>/status`.
-    username, password_file
-        The password is the file's first line: a secret has no place in a configuration. None for no login.
+        What all topics begin with: `<topic>/reading`, `<topic>/number`, `<topic>/status`, `<topic>/diagnostics`.
+    username, password_file, password_env
+        The password is the file's first line, or what the environment variable of that name holds: a secret has no
+        place in a configuration. None for no login.
     tls
         Encrypt, and check the broker's certificate and name.
     ca_file
         PEM certificates to trust in place of the system's: a private broker's own authority.
+    cert_file, key_file
+        A client certificate, PEM, and its key, not encrypted; no key_file where cert_file holds both.
+    discovery, discovery_prefix
+        Whether to appear in Home Assistant, and the prefix under which it looks for devices.
+    name
+        Of the device in Home Assistant; None for the last part of the topic.
+    unit, device_class, state_class
+        Of the number, as Home Assistant calls them. A device class needs a unit. The state class is `total` unless
+        the device class asks for another: with it a misreading put right takes back what it added, where
+        `total_increasing` would take the fall for a meter begun anew. With `none` the number is text that keeps its
+        leading zeros, without statistics.
     """
 
     host: Text
@@ -59,16 +154,47 @@ class Mqtt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     topic: Text = "digitcam"
     username: Text | None = None
     password_file: Text | None = None
+    password_env: Text | None = None
     tls: bool = True
     ca_file: Text | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    discovery: bool = True
+    discovery_prefix: Text = "homeassistant"
+    name: Text | None = None
+    unit: Text | None = None
+    device_class: Text | None = None
+    state_class: Literal["measurement", "total", "total_increasing", "none"] | None = None
 
     def __post_init__(self) -> None:
-        if set(self.topic) & set("+#\0") or self.topic.startswith(("/", "$")) or self.topic.endswith("/"):
-            raise ValueError(f"topic is {self.topic!r}: write it like 'home/meter', without + # $ or outer slashes")
-        if self.password_file and not self.username:
-            raise ValueError("password_file needs a username")
-        if self.ca_file and not self.tls:
-            raise ValueError("ca_file needs tls = true")
+        for key in ("topic", "discovery_prefix"):
+            topic: str = getattr(self, key)
+            if set(topic) & set("+#\0") or topic.startswith(("/", "$")) or topic.endswith("/"):
+                raise ValueError(f"{key} is {topic!r}: write it like 'home/meter', without + # $ or outer slashes")
+        if self.password_file and self.password_env:
+            raise ValueError("password_file and password_env: keep one of them")
+        if (self.password_file or self.password_env) and not self.username:
+            raise ValueError(f"{'password_file' if self.password_file else 'password_env'} needs a username")
+        for key in ("ca_file", "cert_file"):
+            if getattr(self, key) and not self.tls:
+                raise ValueError(f"{key} needs tls = true")
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        self._check_classes()
+
+    def _check_classes(self) -> None:
+        """ValueError unless Home Assistant takes the unit, device class and state class together."""
+        if self.device_class is None:
+            if self.state_class == "none" and self.unit:
+                raise ValueError("state_class is 'none': leave out unit, with which a number is no text")
+            return
+        if self.device_class not in DEVICE_CLASSES:
+            raise ValueError(f"device_class is {self.device_class!r}: choose from {', '.join(DEVICE_CLASSES)}")
+        units, states = DEVICE_CLASSES[self.device_class]
+        if self.unit not in units:
+            raise ValueError(f"unit is {self.unit!r}: device_class {self.device_class!r} has {', '.join(units)}")
+        if self.state_class not in (None, *states):
+            raise ValueError(f"state_class is {self.state_class!r}: {self.device_class!r} has {', '.join(states)}")
 
 
 class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,7 +220,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Of the engine.
     accept
         Confidence 0..1 from which a reading counts; None for the card's.
-    tracking, mqtt, web
+    rules, mqtt, web
         Each None when its table is not there: then off.
     """
 
@@ -103,7 +229,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     format: str | None = None
     threads: Positive = 1
     accept: Share | None = None
-    tracking: Tracking | None = None
+    rules: Rules | None = None
     mqtt: Mqtt | None = None
     web: Web | None = None
 

@@ -18,8 +18,8 @@ from digitcam.edge import service
 from digitcam.edge.config import RunConfig, Web
 from digitcam.edge.pipeline import Reader
 from digitcam.edge.sinks import open_sinks
-from digitcam.edge.sources import Frame, open_source
-from digitcam.edge.tracking import Tracker
+from digitcam.edge.sources import Frame, frames_until, open_source
+from digitcam.edge.trust import Trust
 
 if TYPE_CHECKING:
     from digitcam.edge.web import Page
@@ -51,18 +51,18 @@ def run(config: RunConfig, frames: int | None = None, sheet: Path | None = None)
         When the configuration, model, source or a sink fails.
     """
     reader = Reader(open_bundle(config.model), config.format, config.threads, config.accept)
-    tracker = Tracker(config.tracking) if config.tracking else None
+    trust = Trust(config.rules) if config.rules else None
     tally = _Tally(SHEET_FRAMES if sheet else 0)
     with ExitStack() as stack:
         stop = stack.enter_context(service.stopping())
         sinks = [stack.enter_context(sink) for sink in open_sinks(config)]
         page = stack.enter_context(_open_page(config.web)) if config.web else None
         source = stack.enter_context(open_source(config.source))
-        for frame in islice(source, frames):
+        for frame in islice(frames_until(source, stop), frames):
             readings = reader.read(frame)
-            if tracker and readings[0].accepted:
-                tracker = tracker.after(readings[0].number)
-            number = tracker.stable if tracker else reader.previous
+            if trust:
+                trust, readings = _judge(trust, readings)
+            number = trust.number if trust else reader.previous
             for sink in sinks:
                 sink.send(readings, number)
             if page:
@@ -79,6 +79,15 @@ def run(config: RunConfig, frames: int | None = None, sheet: Path | None = None)
     if source.failed:
         return SourceError.exit_code
     return 0 if tally.accepted else 1
+
+
+def _judge(trust: Trust, readings: list[Reading]) -> tuple[Trust, list[Reading]]:
+    """Return what the rules make of a frame; what becomes of the trusted number is told on standard error."""
+    after, judged = trust.after(readings)
+    if after.history != trust.history:
+        event = after.history[-1]
+        print(f"{event.ts.isoformat(timespec='seconds')} {event.kind}: {event.line}", file=sys.stderr)
+    return after, judged
 
 
 def _open_page(config: Web) -> Page:

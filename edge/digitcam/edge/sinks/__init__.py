@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol
 
@@ -26,7 +28,7 @@ class Sink(Protocol):
     def send(self, readings: list[Reading], number: str | None) -> None:
         """Take one frame's readings, best first, and the number that stands after it, None while there is none.
 
-        The number is the stable one where numbers are tracked, else the last accepted one.
+        The number is the trusted one where there are rules, else the last accepted one.
 
         Raises
         ------
@@ -48,9 +50,32 @@ def open_sinks(config: RunConfig) -> list[Sink]:
 
     sinks: list[Sink] = [StdoutSink()]
     if config.mqtt:
-        try:
+        with _needing_mqtt():
             from digitcam.edge.sinks.mqtt import MqttSink
-        except ModuleNotFoundError as error:
-            raise ConfigError(f"[mqtt] needs {error.name}: pip install 'digitcam[mqtt]'") from None
         sinks.append(MqttSink(config.mqtt))
     return sinks
+
+
+def forget_all(config: RunConfig) -> list[str]:
+    """Delete what the broker keeps of a configuration's digitcam; return the topics. See `sinks.mqtt.forget`.
+
+    Raises
+    ------
+    ConfigError
+        When no broker is configured, or a library is not installed.
+    SinkError
+        When the broker cannot be reached, or refuses.
+    """
+    if not config.mqtt:
+        raise ConfigError("--forget: there is no [mqtt] in the configuration: name the file with --config")
+    with _needing_mqtt():
+        from digitcam.edge.sinks.mqtt import forget
+    return forget(config.mqtt)
+
+
+@contextmanager
+def _needing_mqtt() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"[mqtt] needs {error.name}: pip install 'digitcam[mqtt]'") from None

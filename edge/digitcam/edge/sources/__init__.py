@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import ConfigError
@@ -57,21 +58,49 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class Waiting(Protocol):
+    """A source whose next frame may be long in coming."""
+
+    def until(self, stop: Event) -> Iterator[Frame]:
+        """Yield the frames until `stop` is set, and see that within half a second even while none comes."""
+        ...
+
+
+def frames_until(source: Source, stop: Event) -> Iterator[Frame]:
+    """Return a source's frames; a source that waits for its frames ends soon after `stop` is set."""
+    return source.until(stop) if isinstance(source, Waiting) else iter(source)
+
+
 def open_source(uri: str) -> Source:
-    """Return the source an URI names: `demo:`, an image, a video file or a folder of images.
+    """Return the source an URI names.
+
+    `demo:`, an image, a video file or a folder of images; `watch:FOLDER` for what comes into one; the cameras of
+    `cameras`: `v4l2:///dev/video0`, `rtsp://`, `http://` and `https://`.
 
     Raises
     ------
     ConfigError
-        When the URI is of no known kind.
+        When the URI is of no known kind, or its options are not known.
     """
     from digitcam.edge.sources.demo import DemoSource
     from digitcam.edge.sources.files import ImageSource, VideoSource, is_image
 
     if uri.startswith("demo:"):
         return DemoSource(uri)
+    if uri.startswith("watch:"):
+        from digitcam.edge.sources.watch import WatchSource
+
+        return WatchSource(uri)
+    if uri.startswith(("v4l2:", "rtsp://", "http://", "https://")):
+        from digitcam.edge.sources.cameras import camera_source
+
+        return camera_source(uri)
     if "://" in uri:
+        from digitcam.edge.sources.uris import redact
+
         scheme = uri.partition("://")[0]
-        raise ConfigError(f"{uri}: sources of kind {scheme!r} are not known: use demo:, an image, a video or a folder")
+        known = "demo:, v4l2:, rtsp:, http:, https:, watch:, an image, a video or a folder"
+        raise ConfigError(f"{redact(uri)}: sources of kind {scheme!r} are not known: use {known}")
     path = Path(uri)
     return ImageSource([path]) if path.is_dir() or is_image(path) else VideoSource(path)

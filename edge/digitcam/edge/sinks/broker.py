@@ -1,0 +1,224 @@
+"""A connection to an MQTT broker that outlives the broker: QoS 1, a bounded queue, retained messages said again.
+
+A broker that cannot be reached at first, or refuses the login, is an error. One that goes away later is waited for:
+meanwhile messages are queued, the oldest dropped and counted once there are too many. Every connection begins with the
+newest message of each retained topic, for a broker that was started anew may have forgotten them.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from digitcam.core.errors import SinkError
+from digitcam.edge.config import Mqtt
+from digitcam.edge.sinks import credentials
+
+ANSWER_S = 10.0
+"""How long the broker may take to answer the login, and at the end to confirm what it was sent."""
+KEEPALIVE_S = 30
+"""A silence after which either side takes the connection for broken."""
+RETRY_S = (1, 30)
+"""The first and the longest pause between tries to reach a broker that went away."""
+WAITING = 1000
+"""How many messages may wait for a broker that is away: memory is not endless."""
+IN_FLIGHT = 20
+"""How many may be sent and not yet confirmed; fewer where the broker says so."""
+
+
+class Message(NamedTuple):
+    """What is published: the payload in UTF-8, and whether the broker is to keep it for who comes later."""
+
+    topic: str
+    payload: str | bytes
+    retain: bool = False
+
+
+class Broker:
+    """A broker; `publish` may be called before `open`, and what it is given is sent then.
+
+    will
+        What the broker itself says when the connection breaks.
+    listen
+        Topics, and what to call with each message there, from a thread of the connection's own.
+    needs
+        The topics published to, for people: what an access list has to allow.
+    """
+
+    def __init__(
+        self, config: Mqtt, will: Message | None, listen: Mapping[str, Callable[[Message], None]], needs: str
+    ) -> None:
+        self.config, self.listen, self.needs = config, listen, needs
+        self.where = f"{'mqtts' if config.tls else 'mqtt'}://{config.host}:{config.port}"
+        self.dropped = 0
+        self._answered = threading.Event()
+        self._login: ReasonCode | None = None
+        self._refused: str | None = None
+        self._retained: dict[str, Message] = {}
+        self._waiting: deque[Message] = deque()
+        self._in_flight, self._limit = 0, IN_FLIGHT
+        self._connected = self._handing_over = self._closing = False
+        self._told: str | None = None
+        # Never held while paho is called: paho holds locks of its own while it calls us.
+        self._changed = threading.Condition()
+        # MQTT 5, because in it a broker says when it does not let a message through.
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        client.max_inflight_messages_set(0)  # counted here
+        client.reconnect_delay_set(*RETRY_S)
+        if will:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        client.on_connect, client.on_disconnect, client.on_publish = self._on_connect, self._on_lost, self._on_publish
+        client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
+        self._client = client
+
+    def open(self) -> None:
+        """Connect and log in.
+
+        Raises
+        ------
+        ConfigError
+            When the password or the certificates cannot be read.
+        SinkError
+            When the broker cannot be reached, or refuses.
+        """
+        config, client = self.config, self._client
+        if config.username:
+            client.username_pw_set(config.username, credentials.password(config))
+        if config.tls:
+            client.tls_set_context(credentials.tls_context(config))
+        try:
+            client.connect(config.host, config.port, KEEPALIVE_S)
+        except (OSError, UnicodeError) as error:  # the latter where the host cannot be a name
+            raise SinkError(f"{self.where}: cannot reach the broker: {error}") from None
+        client.loop_start()
+        self._answered.wait(ANSWER_S)
+        if self._login is None or self._login.is_failure:
+            self.close()
+            keys = "mqtt.port, mqtt.tls and mqtt.cert_file" if config.tls else "mqtt.port and mqtt.tls"
+            raise SinkError(f"{self.where}: the broker refuses the login: {self._login or f'no answer: check {keys}'}")
+
+    def publish(self, message: Message) -> None:
+        """Queue a message; when too many wait, the oldest that need not be retained is dropped."""
+        with self._changed:
+            if message.retain:
+                self._retained[message.topic] = message
+            if message.retain and not self._connected:
+                return  # the next connection begins with it
+            if len(self._waiting) >= WAITING:
+                oldest = next((place for place, other in enumerate(self._waiting) if not other.retain), 0)
+                del self._waiting[oldest]
+                self.dropped += 1
+            self._waiting.append(message)
+        self._hand_over()
+
+    def republish(self) -> None:
+        """Say everything retained again, ahead of what waits."""
+        with self._changed:
+            self._retained_first()
+        self._hand_over()
+
+    def check(self) -> None:
+        """SinkError when the broker has refused a message or a subscription."""
+        if self._refused:
+            ways = "allow it in the broker's ACL" + (" or set mqtt.discovery = false" if self.listen else "")
+            raise SinkError(f"{self.where}: the broker refuses {self._refused}: {ways}")
+
+    def settle(self) -> bool:
+        """Wait until all is confirmed; False when that takes more than `ANSWER_S`."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._connected and not self._waiting and not self._in_flight, ANSWER_S
+            )
+
+    def close(self) -> None:
+        """Disconnect; what is not confirmed by then is lost."""
+        self._closing = True
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _retained_first(self) -> None:
+        others = [message for message in self._waiting if not message.retain]
+        self._waiting = deque((*self._retained.values(), *others))
+
+    def _hand_over(self) -> None:
+        """Give paho what it may send now; by one thread at a time, lest messages overtake each other."""
+        while True:
+            with self._changed:
+                full = self._in_flight >= self._limit
+                if self._handing_over or full or not self._connected or not self._waiting:
+                    return
+                self._handing_over = True
+                message = self._waiting.popleft()
+                # Counted here and not by paho's MQTTMessageInfo, which gives up on a message sent between two
+                # connections.
+                self._in_flight += 1
+            self._client.publish(message.topic, message.payload, qos=1, retain=message.retain)
+            with self._changed:
+                self._handing_over = False
+
+    def _tell(self, text: str) -> None:
+        """Say something on standard error, once until something else is to be said."""
+        if text != self._told:
+            self._told = text
+            with suppress(OSError):  # nobody listens: no reason to lose the connection
+                print(f"digitcam: {self.where}: {text}", file=sys.stderr, flush=True)
+
+    # The rest is called from paho's thread.
+
+    def _on_connect(self, client: Client, data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        again, self._login = self._login is not None, reason
+        if reason.is_failure:
+            if again:
+                self._tell(f"the broker refuses the login: {reason}: reading goes on")
+        else:
+            # paho would send what the last connection left unconfirmed after what this one begins with, and so an old
+            # retained message after its newer one.
+            unconfirmed = client.drop_out_messages()
+            with self._changed:
+                self._in_flight -= len(unconfirmed)
+                self._waiting.extendleft(
+                    Message(message.topic, bytes(message.payload), message.retain) for message in reversed(unconfirmed)
+                )
+                self._retained_first()
+                self._limit = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+                self._connected = True
+            if self.listen:
+                client.subscribe([(topic, 1) for topic in self.listen])
+            if again:
+                self._tell(f"connected again; {self.dropped} messages were dropped so far")
+            self._hand_over()
+        self._answered.set()
+
+    def _on_lost(self, client: Client, data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        with self._changed:
+            was_connected, self._connected = self._connected, False
+        if was_connected and not self._closing:
+            # Where the line just went dead there is no reason but "Unspecified error".
+            why = "" if reason.value == 128 else f" ({reason})"
+            self._tell(f"connection lost{why}: reading goes on, up to {WAITING} messages wait for the broker")
+        self._answered.set()
+
+    def _on_publish(self, client: Client, data: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
+        if reason.is_failure:
+            self._refused = f"messages to {self.needs}: {reason}"
+        with self._changed:
+            self._in_flight -= 1
+            self._changed.notify_all()
+        self._hand_over()
+
+    def _on_subscribe(self, client: Client, data: Any, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+        for topic, reason in zip(self.listen, reasons, strict=False):
+            if reason.is_failure:
+                self._refused = f"to let us read {topic}: {reason}"
+
+    def _on_message(self, client: Client, data: Any, message: Any) -> None:
+        if call := self.listen.get(message.topic):
+            call(Message(message.topic, message.payload, message.retain))

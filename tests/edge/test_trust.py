@@ -1,0 +1,410 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from math import prod
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from digitcam.core.reading import Latency, Model, ReadDigit, Reading
+from digitcam.edge.config import Rules
+from digitcam.edge.trust import HISTORY, Trust
+from digitcam.edge.voting import agreed, standings, turning
+
+START = datetime(2026, 3, 1, 22, 0, tzinfo=timezone.utc)
+ACCEPT = 0.3
+few = settings(max_examples=60, deadline=None)
+METER = Rules(digits=6, decimals=1, pattern=r"\d{5}\.\d", rising=True, wheels=True, per_minute=0.5)
+
+
+def reading(number: str, at_s: float = 0, confidences: Sequence[float] | None = None) -> Reading:
+    """What the reader makes of a number, its digits' confidences 0.99 unless given."""
+    confidences = confidences or [0.99] * len(number)
+    confidence = prod(confidences) if number else 0.0
+    reason = "" if number and confidence >= ACCEPT else "low_confidence" if number else "no_number"
+    return Reading(
+        ts=START + timedelta(seconds=at_s),
+        seq=0,
+        source="test:",
+        number=number,
+        digits=tuple(ReadDigit(d, c, (0, 0, 1, 1)) for d, c in zip(number, confidences, strict=True)),
+        box=(0, 0, 0, 0),
+        confidence=confidence,
+        accepted=not reason,
+        reason=reason,
+        previous=None,
+        model=Model("test", "", ""),
+        latency_ms=Latency(0, 0, 0, 0, 0),
+    )
+
+
+def feed(trust: Trust, numbers: Sequence[str], start_s: float = 0, step_s: float = 1) -> Trust:
+    for i, number in enumerate(numbers):
+        trust, _ = trust.after([reading(number, start_s + i * step_s)])
+    return trust
+
+
+def replay(rules: Rules, lines: str) -> Trust:
+    """Feed recorded frames and check each line's expectations.
+
+    s: seconds; n: number read; c: its digits' confidences, 9 for 0.95, 8 for 0.85; x: so many such frames, d seconds
+    apart; then, after the last of them, is: the number trusted; why: the reason its reading is not accepted for, "" if
+    it is.
+    """
+    trust = Trust(rules)
+    for text in lines.split("\n"):
+        if not text.strip():
+            continue
+        line = json.loads(text)
+        confidences = [int(c) / 10 + 0.05 for c in line["c"]] if "c" in line else None
+        for i in range(line.get("x", 1)):
+            at_s = line["s"] + i * line.get("d", 10)
+            trust, (judged,) = trust.after([reading(line["n"], at_s, confidences)])
+        assert (trust.number, judged.reason) == (line["is"], line["why"]), text
+        assert judged.accepted == (not judged.reason)
+    return trust
+
+
+def kinds(trust: Trust) -> list[str]:
+    return [event.kind for event in trust.history]
+
+
+# Voting
+
+
+@pytest.mark.parametrize(
+    ("votes", "needed", "number"),
+    [
+        ([], 1, None),
+        (["7"], 1, "7"),
+        (["1", "2"], 2, None),
+        # Each digit has its own majority; no frame need be right as a whole.
+        (["174", "274", "184", "175", "174"], 3, "174"),
+        (["794", "184", "195"], 2, "194"),
+        # Of another length: not compared, and so not counted.
+        (["07", "7", "07", "07", "7"], 3, "07"),
+        (["07", "7", "07", "17", "7"], 3, None),
+    ],
+)
+def test_agreed_by_hand(votes: list[str], needed: int, number: str | None) -> None:
+    assert agreed(votes, needed) == number
+
+
+@few
+@given(st.data(), st.integers(1, 9))
+def test_noise_below_half_never_matters_in_whichever_order(data: st.DataObject, window: int) -> None:
+    needed = window // 2 + 1
+    true = data.draw(st.text("0123456789", min_size=1, max_size=6))
+    noise = data.draw(st.lists(st.text("0123456789", min_size=1, max_size=7), max_size=window - needed))
+    votes = data.draw(st.permutations([*noise, *[true] * (window - len(noise))]))
+    assert agreed(votes, needed) == true
+    rules = Rules(window=window, needed=needed)
+    assert feed(Trust(rules), votes).number == true
+
+
+# Wheels
+
+
+@pytest.mark.parametrize(("number", "wheels"), [("1234", 1), ("1239", 2), ("1290", 3), ("2009", 4), ("9000", 4)])
+def test_a_wheel_may_turn_while_all_to_its_right_pass_from_9_to_0(number: str, wheels: int) -> None:
+    assert turning(number) == wheels
+
+
+@pytest.mark.parametrize(
+    ("number", "sure", "expected"),
+    [
+        ("1234", "1111", {"1234"}),
+        ("1234", "1110", {"1233", "1234", "1235"}),
+        # Only the last wheel may turn here, however unsure the others.
+        ("1234", "0001", {"1234"}),
+        # The last passes from 9 to 0; the tens read 3 before or after the turn.
+        ("1239", "1101", {"1239", "1229"}),
+        ("1230", "1101", {"1230", "1240"}),
+        ("1239", "1110", {"1238", "1239", "1230"}),
+        # Between 1999 and 2000.
+        ("2009", "0000", {"2009", "2008", "2010", "2099", "2100", "1999", "2000", "2999", "3000"}),
+        ("2009", "1110", {"2008", "2009", "2000"}),
+        ("0", "0", {"0", "1"}),
+        ("9", "0", {"8", "9"}),
+    ],
+)
+def test_standings_by_hand(number: str, sure: str, expected: set[str]) -> None:
+    assert standings(number, [flag == "1" for flag in sure]) == expected
+
+
+@few
+@given(st.integers(0, 99998), st.data())
+def test_each_mixture_of_before_and_after_may_stand_for_both(before: int, data: st.DataObject) -> None:
+    low, high = f"{before:05d}", f"{before + 1:05d}"
+    mixed = "".join(data.draw(st.sampled_from(pair)) for pair in zip(low, high, strict=True))
+    assert {low, high, mixed} <= standings(mixed, [False] * 5)
+
+
+# Recorded sequences
+
+
+def test_a_gas_meter_rolls_over_with_wheels_between_digits() -> None:
+    trust = replay(
+        METER,
+        """
+        {"s": 0, "n": "001998", "x": 2, "is": null, "why": "not_steady"}
+        {"s": 20, "n": "001998", "is": "00199.8", "why": ""}
+        {"s": 90, "n": "001999", "x": 2, "is": "00199.8", "why": "outvoted"}
+        {"s": 110, "n": "001999", "is": "00199.9", "why": ""}
+        {"s": 200, "n": "002009", "c": "998883", "is": "00199.9", "why": "low_confidence"}
+        {"s": 210, "n": "002009", "c": "998886", "x": 9, "is": "00199.9", "why": "between_digits"}
+        {"s": 300, "n": "001990", "c": "998886", "x": 3, "is": "00199.9", "why": "between_digits"}
+        {"s": 340, "n": "002000", "x": 2, "is": "00199.9", "why": "outvoted"}
+        {"s": 360, "n": "002000", "is": "00200.0", "why": ""}
+        {"s": 370, "n": "001990", "c": "998889", "x": 5, "is": "00200.0", "why": "between_digits"}
+        """,
+    )
+    assert kinds(trust) == ["trusted"]
+
+
+def test_a_wheel_that_stays_between_digits_is_no_failure() -> None:
+    # The last wheel stands between 3 and 4 all night: read as either, surely as neither.
+    trust = feed(Trust(METER), ["001993"] * 3)
+    for i in range(1000):
+        number = ("001994", "001993", "001998")[i % 3]
+        trust, _ = trust.after([reading(number, 3 + i, [0.99] * 5 + [0.25 + i % 2 / 2])])
+    assert (trust.number, trust.held, kinds(trust)) == ("00199.3", False, ["trusted"])
+
+
+def test_what_is_unsure_without_a_turn_has_no_vote() -> None:
+    trust = feed(Trust(METER), ["001993"] * 3)
+    for i in range(9):
+        # The tens cannot turn beside a 3; and no turn leads from 199.3 to 200.3.
+        trust, _ = trust.after([reading("001983", 3 + i, [0.99] * 4 + [0.3, 0.99])])
+        trust, (judged,) = trust.after([reading("002003", 3 + i, [0.99] * 5 + [0.3])])
+        assert judged.reason == "low_confidence"
+    assert trust.number == "00199.3"
+    assert trust.votes == ("001993",) * 3
+
+
+def test_a_reflection_reads_8_as_3() -> None:
+    trust = replay(
+        METER,
+        """
+        {"s": 0, "n": "048211", "x": 5, "is": "04821.1", "why": ""}
+        {"s": 50, "n": "043211", "x": 2, "is": "04821.1", "why": "outvoted"}
+        {"s": 70, "n": "043211", "is": "04821.1", "why": "falls"}
+        {"s": 80, "n": "043211", "x": 20, "is": "04821.1", "why": "falls"}
+        {"s": 280, "n": "048211", "is": "04821.1", "why": ""}
+        {"s": 290, "n": "048212", "x": 3, "is": "04821.2", "why": ""}
+        {"s": 400, "n": "098212", "x": 2, "is": "04821.2", "why": "outvoted"}
+        {"s": 420, "n": "098212", "is": "04821.2", "why": "too_fast"}
+        """,
+    )
+    assert kinds(trust) == ["trusted"]
+    assert trust.objection is not None
+    assert trust.objection.line == "09821.2 is too far from 04821.2, 110 s ago, for rules.per_minute = 0.5"
+
+
+@pytest.mark.parametrize("first", ["903117", "003017"])
+def test_a_wrong_first_value_does_not_poison_what_follows(first: str) -> None:
+    # It rises meanwhile by 0.1 a minute from 311.7, once a minute read as another number.
+    trust = feed(Trust(METER), [first] * 4)
+    assert trust.number == f"{first[:5]}.{first[5]}"
+    for i in range(120):
+        number = "703117" if i % 6 == 5 else f"{3117 + i // 6:06d}"
+        trust, _ = trust.after([reading(number, 10 * (i + 1))])
+        if i == 60:
+            assert trust.number == f"{first[:5]}.{first[5]}"
+    assert trust.number == "00313.6"
+    assert kinds(trust) == ["trusted", "held", "takeover"]
+    told = trust.history[-1]
+    assert told.line.startswith(f"00312.7 is trusted after {first[:5]}.{first[5]}: it stayed although 00312.7 is ")
+    # The third frame that said otherwise is where the ten minutes begin.
+    assert told.ts == START + timedelta(seconds=30 + 600)
+
+
+def test_a_meter_is_replaced() -> None:
+    trust = replay(
+        METER,
+        """
+        {"s": 0, "n": "051234", "x": 5, "is": "05123.4", "why": ""}
+        {"s": 50, "n": "", "x": 60, "is": "05123.4", "why": "no_number"}
+        {"s": 700, "n": "000000", "x": 2, "is": "05123.4", "why": "outvoted"}
+        {"s": 720, "n": "000000", "x": 60, "is": "05123.4", "why": "falls"}
+        {"s": 1320, "n": "000000", "is": "00000.0", "why": ""}
+        {"s": 1330, "n": "000001", "x": 3, "is": "00000.1", "why": ""}
+        """,
+    )
+    assert kinds(trust) == ["trusted", "held", "takeover"]
+
+
+def test_a_night_without_light() -> None:
+    trust = replay(
+        METER,
+        """
+        {"s": 0, "n": "001999", "x": 5, "is": "00199.9", "why": ""}
+        {"s": 50, "n": "001999", "c": "333333", "is": "00199.9", "why": "low_confidence"}
+        {"s": 60, "n": "", "x": 288, "d": 100, "is": "00199.9", "why": "no_number"}
+        {"s": 29000, "n": "1111", "is": "00199.9", "why": "pattern"}
+        {"s": 29010, "n": "002031", "x": 2, "is": "00199.9", "why": "outvoted"}
+        {"s": 29030, "n": "002031", "is": "00203.1", "why": ""}
+        """,
+    )
+    assert kinds(trust) == ["trusted", "held", "back"]
+    held, back = trust.history[1:]
+    # Last read at 40 s; the frame of 360 s is the first after 300 s more.
+    assert held.ts == START + timedelta(seconds=360)
+    assert held.line == "00199.9 is held: not read for 320 s: no number in the frame"
+    assert (back.line, trust.held) == ("00203.1 is read again", False)
+
+
+# Details
+
+
+def test_the_number_of_the_display_is_found_among_others() -> None:
+    trust = Trust(Rules(window=1, needed=1, digits=5))
+    serial, meter, blank = reading("87654321"), reading("00417"), reading("")
+    trust, judged = trust.after([serial, meter])
+    assert [r.number for r in judged] == ["00417", "87654321"]
+    assert [r.previous for r in judged] == [None, None]
+    trust, judged = trust.after([serial])
+    assert (judged[0].reason, judged[0].previous) == ("pattern", "00417")
+    assert trust.objection is not None
+    assert trust.objection.line == "87654321 has 8 digits, rules.digits is 5"
+    trust, judged = trust.after([blank])
+    assert (judged[0].reason, trust.number) == ("no_number", "00417")
+
+
+@pytest.mark.parametrize(
+    ("digits", "decimals", "keep", "strip"),
+    [("00199", 1, "0019.9", "19.9"), ("0005", 1, "000.5", "0.5"), ("000", 0, "000", "0"), ("120", 2, "1.20", "1.20")],
+)
+def test_the_point_and_leading_zeros(digits: str, decimals: int, keep: str, strip: str) -> None:
+    for policy, number in (("keep", keep), ("strip", strip)):
+        rules = Rules(window=1, needed=1, decimals=decimals, leading_zeros=policy)  # type: ignore[arg-type]
+        assert feed(Trust(rules), [digits]).number == number
+
+
+def test_a_number_without_a_digit_before_its_point_is_none() -> None:
+    trust, (judged,) = Trust(Rules(decimals=2)).after([reading("12")])
+    assert (judged.reason, trust.votes) == ("pattern", ())
+
+
+def test_the_largest_change_grows_with_the_time_and_a_step_is_always_due() -> None:
+    # 0.6 a minute is 6 of the last digit: after 10 s one more than the step that is due.
+    rules = Rules(window=1, needed=1, decimals=1, per_minute=0.6)
+    first = feed(Trust(rules), ["100"])
+    for number, at_s, trusted in [("101", 0, True), ("102", 9, False), ("102", 10, True), ("098", 10, True)]:
+        after, _ = first.after([reading(number, at_s)])
+        assert (after.number != first.number) == trusted, (number, at_s)
+
+
+def test_a_clock_set_back_delays_the_takeover_by_no_more_than_itself() -> None:
+    rules = Rules(window=3, needed=2, rising=True, takeover_s=60)
+    trust = feed(Trust(rules), ["500"] * 3)
+    trust = feed(trust, ["400"] * 30, start_s=3)
+    assert trust.number == "500"
+    trust = feed(trust, ["400"] * 60, start_s=-86400)
+    assert trust.number == "500"
+    assert feed(trust, ["400"], start_s=-86400 + 60).number == "400"
+
+
+def test_a_disagreement_that_goes_away_is_forgotten() -> None:
+    rules = Rules(window=1, needed=1, rising=True, takeover_s=60)
+    trust = feed(Trust(rules), ["500", *["400"] * 50, "500", *["400"] * 50])
+    assert (trust.number, kinds(trust)) == ("500", ["trusted"])
+
+
+# Whatever is read
+
+
+FRAMES = st.lists(
+    st.tuples(
+        st.sampled_from(["", "0100", "0101", "0110", "0109", "0200", "0190", "9100", "12"]),
+        st.sampled_from([0.2, 0.8, 0.99]),
+        st.floats(-5, 90),
+    ),
+    max_size=60,
+)
+RULES = st.builds(
+    lambda window, spare, **rest: Rules(window=window, needed=window - spare % ((window + 1) // 2), **rest),
+    st.integers(1, 6),
+    st.integers(0, 5),
+    rising=st.just(True),
+    wheels=st.booleans(),
+    per_minute=st.sampled_from([None, 1.0, 50.0]),
+    takeover_s=st.sampled_from([0.0, 60.0, 1e6]),
+)
+
+
+def watch(rules: Rules, frames: list[tuple[str, float, float]]) -> list[tuple[Trust, Reading]]:
+    trust, at_s, seen = Trust(rules), 0.0, []
+    for number, last, step_s in frames:
+        at_s += step_s
+        confidences = [0.99] * (len(number) - 1) + [last] if number else None
+        trust, (judged,) = trust.after([reading(number, at_s, confidences)])
+        seen.append((trust, judged))
+    return seen
+
+
+@few
+@given(RULES, FRAMES)
+def test_what_rises_never_falls_but_by_a_told_takeover(rules: Rules, frames: list[tuple[str, float, float]]) -> None:
+    before = Trust(rules)
+    for trust, judged in watch(rules, frames):
+        if before.standing and trust.standing and int(trust.standing.digits) < int(before.standing.digits):
+            assert trust.history[-1] == (judged.ts, "takeover", trust.history[-1].line)
+            assert trust.history != before.history
+        before = trust
+
+
+@few
+@given(RULES, FRAMES)
+def test_accepted_is_what_is_trusted_and_all_else_says_why(
+    rules: Rules, frames: list[tuple[str, float, float]]
+) -> None:
+    previous = None
+    for trust, judged in watch(rules, frames):
+        standing = trust.standing.digits if trust.standing else None
+        assert judged.accepted == (not judged.reason)
+        assert judged.previous == previous
+        if judged.accepted:
+            assert judged.number == standing
+        else:
+            assert trust.objection is not None
+            assert trust.objection.reason == judged.reason
+            assert "\n" not in trust.objection.line
+        previous = standing
+        assert len(trust.votes) <= rules.window
+        assert len(trust.history) <= HISTORY
+
+
+@few
+@given(RULES, FRAMES, st.sampled_from(["0100", "0123", "9999"]))
+def test_a_steady_number_is_trusted_in_the_end_whatever_came_before(
+    rules: Rules, frames: list[tuple[str, float, float]], true: str
+) -> None:
+    trust = ([Trust(rules)] + [t for t, _ in watch(rules, frames)])[-1]
+    start_s = 90 * len(frames)
+    trust = feed(trust, [true] * (2 * rules.window), start_s)
+    trust = feed(trust, [true], start_s + 2 * rules.window + rules.takeover_s)
+    assert trust.standing is not None
+    assert trust.standing.digits == true
+
+
+@few
+@given(st.integers(1, 9), st.data(), st.booleans())
+def test_a_steady_number_is_trusted_within_a_window(window: int, data: st.DataObject, rising: bool) -> None:
+    needed = data.draw(st.integers(window // 2 + 1, window))
+    noise = data.draw(st.lists(st.sampled_from(["", "17", "071"]), max_size=20))
+    trust = feed(Trust(Rules(window=window, needed=needed, rising=rising)), [*noise, *["999"] * needed])
+    assert trust.number == "999"
+
+
+@few
+@given(RULES, FRAMES)
+def test_a_state_never_changes(rules: Rules, frames: list[tuple[str, float, float]]) -> None:
+    first = watch(rules, frames)
+    kept = [repr(trust) for trust, _ in first]
+    again = watch(rules, frames)
+    assert again == first
+    assert [repr(trust) for trust, _ in first] == kept
