@@ -18,10 +18,12 @@ from digitcam.benchmarks.subject import REFERENCE, subject
 from digitcam.core.bundle import Bundle, open_bundle
 from digitcam.core.errors import GateError
 from digitcam.edge.pipeline import image_reader
-from digitcam.train.data import samples
-from digitcam.train.evaluate import Results, collect
+from digitcam.train.data import data_set, samples
+from digitcam.train.evaluate import Results, collect, joined
 from digitcam.train.mnist import Split
 
+PART = 250
+"""Images a job: few enough to hold."""
 RARE = ("datecodes",)
 """Data sets of which every measurement is logged."""
 
@@ -48,21 +50,24 @@ def accuracy(
     count: int | None = None,
     say: Callable[[str], None] = print,
 ) -> AccuracyResult:
-    """Measure all formats of a bundle on all data sets, as many at once as there are cores: none is timed."""
+    """Measure all formats of a bundle on all data sets, on all cores at once: nothing is timed."""
     described = subject(bundle, bundle.formats)
     measured = []
     formats = sorted(bundle.formats, key=lambda format: format != REFERENCE)
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         jobs = {
-            (data, format): pool.submit(_measure, bundle.path, format, data, split, count)
+            data: [
+                pool.submit(_measure, bundle.path, formats, data, split, part)
+                for part in _parts(data_set(data).size(split) if count is None else count)
+            ]
             for data in data_sets
-            for format in formats
         }
         for data in data_sets:
-            reference = jobs[data, REFERENCE].result()
+            parts = [job.result() for job in jobs[data]]
+            results = {format: joined([part[format] for part in parts]) for format in formats}
+            reference = results[REFERENCE]
             by_format: dict[str, FormatAccuracy] = {}
-            for format in formats:
-                found = jobs[data, format].result()
+            for format, found in results.items():
                 metrics, base = found.metrics(), reference.metrics()
                 difference = round(100 * (metrics.sequence_accuracy - base.sequence_accuracy), 4)
                 lost, won = flips(reference, found)
@@ -80,8 +85,15 @@ def accuracy(
     return AccuracyResult(described, environment(), REFERENCE, measured)
 
 
-def _measure(path: Path, format: str, data: str, split: Split, count: int | None) -> Results:
-    return format_results(open_bundle(path), format, data, split, count)
+def _parts(count: int) -> list[range]:
+    return [range(start, min(start + PART, count)) for start in range(0, count, PART)]
+
+
+def _measure(path: Path, formats: list[str], data: str, split: Split, part: range) -> dict[str, Results]:
+    """Read some images of a data set, each drawn once, with all formats."""
+    bundle, source = open_bundle(path), data_set(data)
+    drawn = [source.sample(split, index) for index in part]
+    return {format: collect(drawn, image_reader(bundle, format)) for format in formats}
 
 
 def log_rare(result: AccuracyResult, path: Path) -> None:
@@ -107,9 +119,9 @@ def check_drop(result: AccuracyResult, max_drop: float) -> None:
     GateError
         Naming the first such format and data set.
     """
-    for data_set in result.data_sets:
-        for format, found in data_set.formats.items():
+    for measured in result.data_sets:
+        for format, found in measured.formats.items():
             if found.difference < -max_drop:
                 raise GateError(
-                    f"{format}: loses {-found.difference:.2f} points on {data_set.data}, more than {max_drop:g}"
+                    f"{format}: loses {-found.difference:.2f} points on {measured.data}, more than {max_drop:g}"
                 )

@@ -17,7 +17,7 @@ HELD = 8
 """Batches drawn beforehand and learned from in turn, where training alone is timed."""
 
 
-def training(recipe: Recipe, steps: int = 100, say: Callable[[str], None] = print) -> TrainingResult:
+def training(recipe: Recipe, steps: int = 50, say: Callable[[str], None] = print) -> TrainingResult:
     """Draw on all cores, then train on batches drawn before, then do both as `digitcam train` does.
 
     Parameters

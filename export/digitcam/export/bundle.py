@@ -19,6 +19,7 @@ from digitcam.core.metrics import Metrics
 from digitcam.export import audit, onnx, parity, tflite
 from digitcam.export.quantize import calibration_images
 from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
+from digitcam.train.data import samples
 from digitcam.train.deploy import count_macs, fold
 from digitcam.train.model import Network
 from digitcam.train.recipe import Recipe
@@ -86,8 +87,9 @@ def export(checkpoint: Path, out: Path, images: int = GATE_IMAGES, say: Callable
                 say(f"{format}: logits within {difference:.1g} of torch's")
         metrics: dict[str, dict[str, Metrics]] = {format: {} for format in FORMATS}
         for data in recipe.validation:
+            drawn = list(samples(data, "validation", images))
             for format in FORMATS:
-                metrics[format][data] = parity.measure_format(bundle, format, data, images)
+                metrics[format][data] = parity.measure_format(bundle, format, drawn)
                 found = metrics[format][data]
                 say(
                     f"{format}: {data}, {images} validation images: sequence accuracy {found.sequence_accuracy:.4f}, "

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.bundle import Bundle
+from digitcam.core.canvas import Sample
 from digitcam.core.errors import GateError
 from digitcam.core.metrics import Metrics
 from digitcam.edge import engines
 from digitcam.edge.pipeline import image_reader
-from digitcam.train.data import samples
 from digitcam.train.evaluate import collect
 from digitcam.train.model import Network
 
@@ -50,9 +52,9 @@ def check_parity(format: str, found: dict[str, FloatArray], expected: dict[str, 
     return difference
 
 
-def measure_format(bundle: Bundle, format: str, data: str, count: int) -> Metrics:
-    """Measure a format on the first `count` validation images of a data set."""
-    return collect(samples(data, "validation", count), image_reader(bundle, format)).metrics()
+def measure_format(bundle: Bundle, format: str, drawn: Sequence[Sample]) -> Metrics:
+    """Measure a format on drawn images."""
+    return collect(drawn, image_reader(bundle, format)).metrics()
 
 
 def check_drop(data: str, metrics: dict[str, Metrics]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,18 @@ class Results(NamedTuple):
     def metrics(self) -> Metrics:
         """Measure them."""
         return measure(self.numbers, self.boxes_xywh, self.truths, self.truth_boxes_xywh)
+
+
+def joined(parts: Sequence[Results]) -> Results:
+    """Return the results on several runs of images as one."""
+    numbers, boxes, confidences, truths, truth_boxes = zip(*parts, strict=True)
+    return Results(
+        list(chain.from_iterable(numbers)),
+        np.concatenate(boxes),
+        np.concatenate(confidences),
+        list(chain.from_iterable(truths)),
+        np.concatenate(truth_boxes),
+    )
 
 
 def collect(drawn: Iterable[Sample], read: Read, batch: int = 1) -> Results:
