@@ -275,11 +275,12 @@ def evaluate(model: str, name: str, split: Any, count: int | None, format_: str 
 @click.argument("checkpoint", type=PATH)
 @click.option("--out", type=PATH, required=True, help="The bundle's folder; must not exist.")
 @click.option("--images", type=click.IntRange(min=1), default=5000, show_default=True, help="Validation images a gate.")
-def export(checkpoint: Path, out: Path, images: int) -> None:
+@click.option("--max-drop", type=float, default=0.3, show_default=True, help="Points of accuracy int8 may lose.")
+def export(checkpoint: Path, out: Path, images: int, max_drop: float) -> None:
     """Export CHECKPOINT as a bundle: ONNX and TFLite, float and int8, checked against gates."""
     from digitcam.export.bundle import export as export_bundle
 
-    export_bundle(checkpoint, out, images, note)
+    export_bundle(checkpoint, out, images, max_drop, note)
     click.echo(out)
 
 

@@ -31,7 +31,7 @@ def test_the_rows_are_the_recipes() -> None:
     assert {path.stem for path in FOLDER.glob("*.toml")} == set(ROWS)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", ROWS[:-1])  # the last is ours, without pooling and without a twin
 def test_a_twin_differs_in_the_halving_alone(name: str) -> None:
     pair = twins(name, FOLDER, 100)
     recipe = pair.pop(name)

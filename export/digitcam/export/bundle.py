@@ -29,13 +29,21 @@ _GOLDEN_STREAM = 2000
 _GOLDEN_NUMBERS = ("0", "17", "406", "5823", "90142")
 
 
-def export(checkpoint: Path, out: Path, images: int = GATE_IMAGES, say: Callable[[str], None] = print) -> Card:
+def export(
+    checkpoint: Path,
+    out: Path,
+    images: int = GATE_IMAGES,
+    max_drop: float = parity.MAX_DROP,
+    say: Callable[[str], None] = print,
+) -> Card:
     """Export a checkpoint into the bundle folder `out`.
 
     Parameters
     ----------
     images
         Validation images a data set for the accuracy gates.
+    max_drop
+        Points of sequence accuracy that int8 may lose on them.
     say
         Told what is being done.
 
@@ -95,7 +103,7 @@ def export(checkpoint: Path, out: Path, images: int = GATE_IMAGES, say: Callable
                     f"{format}: {data}, {images} validation images: sequence accuracy {found.sequence_accuracy:.4f}, "
                     f"localisation error {found.localisation_error_px2:.3f} px²"
                 )
-            parity.check_drop(data, {format: metrics[format][data] for format in FORMATS})
+            parity.check_drop(data, {format: metrics[format][data] for format in FORMATS}, max_drop)
     files[GOLDEN] = pack_golden(golden)
     named = {f: {f"{data}/validation": m for data, m in by_data.items()} for f, by_data in metrics.items()}
     return write_bundle(out, msgspec.structs.replace(card, metrics=named), files)
