@@ -60,7 +60,7 @@ bench: $(VENV)/ready
 	for name in canvas digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench latency $$name --out $(RESULTS)/$$name-latency.json && \
 	  $(BIN)/digitcam bench training train/recipes/$$name.toml --out $(RESULTS)/$$name-training.json || exit; done
-	$(BIN)/digitcam bench sweep digitcam-s digitcam-n
+	$(BIN)/digitcam bench sweep digitcam-s digitcam-n --images 100
 	$(MAKE) readme
 
 readme: $(VENV)/ready
