@@ -46,6 +46,11 @@ def test_numbers_lie_inside_and_apart(index: int, shape: tuple[int, int]) -> Non
     assert all(len(other.number) < len(sample.number) for other in sample.others)
 
 
+def test_frames_may_be_large() -> None:
+    sample = FREE.sample("train", 3, 400, 640)
+    assert sample.image.shape == (400, 640) and len(sample.boxes_xywh) == len(sample.number) > 0
+
+
 def test_heights_span_what_the_network_shall_read() -> None:
     heights = np.concatenate([FREE.sample("train", i).boxes_xywh[:, 3] for i in range(400)])
     assert heights.min() >= SMALLEST - 2 and heights.max() <= LARGEST * 1.2

@@ -15,9 +15,12 @@ _NOISE = np.random.Generator(np.random.Philox(64)).standard_normal((512, 512), d
 
 
 def noise(height: int, width: int, rng: np.random.Generator) -> FloatArray:
-    """Return noise of standard deviation 1, float32 [height, width]; at most 384 pixels a side are new."""
+    """Return noise of standard deviation 1, float32 [height, width]; it repeats itself after 512 pixels."""
     y, x = rng.integers(128, size=2).tolist()
-    window = _NOISE[y : y + height, x : x + width]
+    field = _NOISE
+    if height > 384 or width > 384:
+        field = np.tile(_NOISE, (height // 512 + 2, width // 512 + 2))
+    window = field[y : y + height, x : x + width]
     return window if rng.random() < 0.5 else window[:, ::-1]
 
 
