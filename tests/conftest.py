@@ -33,6 +33,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
         wheels.meters,
         faces._of_class,
         strips._level_records,
+        strips._meters,
         real._date_codes,
         real._single_wheels,
         real._house_records,

@@ -34,6 +34,7 @@ from digitcam.train.photograph import noise
 
 Inside: TypeAlias = tuple[float, float, float, float]
 """Where a digit stands in a window: x, y, width, height as shares of it."""
+Meter: TypeAlias = tuple[wheels.Wheel, ...]
 STRETCH = 1.6
 """How much wider than its font a digit may become, lest a 1 fills its box as a bar."""
 
@@ -128,10 +129,16 @@ def printed(tall: float, level: float, split: Split, rng: np.random.Generator) -
 
 
 @cache
-def _clean(meter: tuple[wheels.Wheel, ...]) -> tuple[wheels.Wheel, ...]:
-    """Return the wheels at most a fifth of a step from a digit; in a counter only the last is often further."""
-    clean = tuple(wheel for wheel in meter if abs(wheel.position - round(wheel.position)) < 0.25)
-    return clean or meter
+def _meters(split: Split) -> tuple[tuple[Meter, Meter], ...]:
+    """Return each meter's wheels, all and those at most a fifth of a step from a digit (or all, if none is).
+
+    In a counter only the last wheel is often further.
+    """
+    return tuple((meter, tuple(filter(_is_clean, meter)) or meter) for meter in wheels.meters(split))
+
+
+def _is_clean(wheel: wheels.Wheel) -> bool:
+    return abs(wheel.position - round(wheel.position)) < 0.25
 
 
 @cache
@@ -164,9 +171,8 @@ def handwritten(tall: float, level: float, split: Split, rng: np.random.Generato
 
 def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
     """Draw a counter of one to eight real wheels of one meter."""
-    meters = wheels.meters(split)
-    meter = meters[rng.integers(len(meters))]
-    clean = _clean(meter)
+    meters = _meters(split)
+    meter, clean = meters[rng.integers(len(meters))]
     chosen = [clean[i] for i in rng.integers(len(clean), size=_wheel_count(rng))]
     chosen[-1] = meter[rng.integers(len(meter))]
     images = [wheel.image() for wheel in chosen]
