@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,7 @@ from digitcam.core.bundle import Bundle, open_bundle
 from digitcam.core.errors import GateError
 from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import data_set, samples
-from digitcam.train.evaluate import Results, collect, joined
+from digitcam.train.evaluate import Read, Results, collect, joined
 from digitcam.train.mnist import Split
 
 PART = 250
@@ -91,9 +92,15 @@ def _parts(count: int) -> list[range]:
 
 def _measure(path: Path, formats: list[str], data: str, split: Split, part: range) -> dict[str, Results]:
     """Read some images of a data set, each drawn once, with all formats."""
-    bundle, source = open_bundle(path), data_set(data)
+    source = data_set(data)
     drawn = [source.sample(split, index) for index in part]
-    return {format: collect(drawn, image_reader(bundle, format)) for format in formats}
+    return {format: collect(drawn, _loaded(path, format)) for format in formats}
+
+
+@cache
+def _loaded(path: Path, format: str) -> Read:
+    """Return a format's reader, loaded once a process and not once a job."""
+    return image_reader(open_bundle(path), format)
 
 
 def log_rare(result: AccuracyResult, path: Path) -> None:
