@@ -59,6 +59,20 @@ def test_cells_on_one_digit_vote() -> None:
     np.testing.assert_allclose(digit.box_xywh, box, atol=1e-3)
 
 
+def test_unsure_cells_at_the_edge_do_not_lower_the_confidence() -> None:
+    grid = empty_grid()
+    box = [40.0, 40.0, 28.0, 28.0]
+    put(grid, 3, box, 6, 6)
+    put(grid, 3, box, 6, 7)
+    # The one is sure to 0.9 that there is a digit, the other to 0.6; of their votes 3 has 0.88 of 0.9 and 0.6 of 0.6,
+    # weighted 3 : 2, that is 0.768 of 0.78.
+    grid[0][6, 6] = np.log([0.02, 1e-9, 1e-9, 0.88] + [1e-9] * 6 + [0.1])
+    grid[0][6, 7] = np.log([1e-9] * 3 + [0.6] + [1e-9] * 6 + [0.4])
+    (digit,) = decode_grid(*grid, HEAD, Thresholds())
+    assert digit.value == "3"
+    assert digit.confidence == pytest.approx(0.9 * 0.768 / 0.78, abs=1e-6)
+
+
 def test_the_threshold_counts() -> None:
     grid = empty_grid()
     put(grid, 4, [40, 40, 28, 28], 6, 6)

@@ -20,8 +20,10 @@ def iou(a_xywh: FloatArray, b_xywh: FloatArray) -> FloatArray:
     """Return the intersection over union [...] of boxes [..., 4], broadcast; 0 where both are empty."""
     low = np.maximum(a_xywh[..., :2], b_xywh[..., :2])
     high = np.minimum(a_xywh[..., :2] + a_xywh[..., 2:], b_xywh[..., :2] + b_xywh[..., 2:])
-    inter = np.prod(np.clip(high - low, 0, None), axis=-1)
-    total = np.prod(a_xywh[..., 2:], axis=-1) + np.prod(b_xywh[..., 2:], axis=-1) - inter
+    overlap = np.clip(high - low, 0, None)
+    # Not np.prod, which takes many times as long over two.
+    inter = overlap[..., 0] * overlap[..., 1]
+    total = a_xywh[..., 2] * a_xywh[..., 3] + b_xywh[..., 2] * b_xywh[..., 3] - inter
     result: FloatArray = np.divide(inter, total, out=np.zeros_like(inter, dtype=np.float64), where=total > 0)
     return result
 

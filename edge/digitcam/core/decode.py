@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -35,7 +36,7 @@ class Line(NamedTuple):
     @property
     def confidence(self) -> float:
         """Product of the digits' confidences, 0..1."""
-        return float(np.prod([digit.confidence for digit in self.digits]))
+        return math.prod(digit.confidence for digit in self.digits)
 
     @property
     def box_xywh(self) -> FloatArray:
@@ -69,9 +70,13 @@ def grid_boxes(raw: FloatArray, stride: int) -> FloatArray:
     The output holds, in strides, the way from the cell's centre to the digit's centre (x, y), and the natural
     logarithm of its width and height.
     """
-    centres = cell_centres(raw.shape[0], raw.shape[1], stride) + raw[..., :2] * stride
+    return _cell_boxes(raw, cell_centres(raw.shape[0], raw.shape[1], stride), stride)
+
+
+def _cell_boxes(raw: FloatArray, centres: FloatArray, stride: int) -> FloatArray:
+    """Return the boxes [..., 4] of some cells, whose box output is `raw` [..., 4] and whose centres [..., 2]."""
     sizes = np.exp(np.clip(raw[..., 2:], -4, 6)) * stride
-    return np.concatenate([centres - sizes / 2, sizes], axis=-1)
+    return np.concatenate([centres + raw[..., :2] * stride - sizes / 2, sizes], axis=-1)
 
 
 def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, thresholds: Thresholds) -> list[Digit]:
@@ -80,6 +85,9 @@ def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, threshold
     A cell is heard when its probability of being any digit reaches `thresholds.digit`. Starting from the surest,
     all cells whose boxes overlap it speak of the same digit; their probabilities and boxes are averaged, weighted
     by how sure each is. Averaging beats keeping the best cell alone, and steadies int8's coarse steps.
+
+    A digit's confidence is the surest cell's probability of there being one, times the character's share of the
+    votes: that some cells at its edge are unsure whether it is still theirs says nothing against it.
 
     Parameters
     ----------
@@ -92,18 +100,28 @@ def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, threshold
     sure = 1 - probabilities[..., -1]
     heard = sure >= thresholds.digit
     scores, votes = sure[heard], probabilities[heard][:, :-1]
-    places = grid_boxes(boxes, head.stride)[heard]
-    digits = []
-    left = np.argsort(-scores, kind="stable")
-    while len(left):
-        same = iou(places[left[0]], places[left]) >= SAME_DIGIT_IOU
-        same[0] = True
-        cells, left = left[same], left[~same]
-        weights = scores[cells] / scores[cells].sum()
-        vote = weights @ votes[cells]
-        best = int(vote.argmax())
-        digits.append(Digit(head.alphabet[best], float(vote[best]), weights @ places[cells]))
-    return digits
+    rows, columns = np.nonzero(heard)
+    centres = ((np.stack([columns, rows], axis=-1) + 0.5) * head.stride).astype(np.float32)
+    places = _cell_boxes(boxes[heard], centres, head.stride)
+    same = iou(places[:, None], places[None]) >= SAME_DIGIT_IOU
+    # A cell speaks of its own digit even where its box is empty.
+    np.fill_diagonal(same, True)
+    free = np.ones(len(scores), dtype=bool)
+    leaders, members = [], []
+    for cell in np.argsort(-scores, kind="stable").tolist():
+        if free[cell]:
+            leaders.append(cell)
+            members.append(same[cell] & free)
+            free &= ~same[cell]
+    if not leaders:
+        return []
+    weights = np.array(members) * scores
+    weights /= weights.sum(axis=1, keepdims=True)
+    votes, found = weights @ votes, weights @ places
+    best = votes.argmax(axis=1)
+    confidences = scores[leaders] * votes.max(axis=1) / votes.sum(axis=1)
+    characters = [head.alphabet[i] for i in best.tolist()]
+    return [Digit(*digit) for digit in zip(characters, confidences.tolist(), found, strict=True)]
 
 
 def group(digits: list[Digit]) -> list[Line]:

@@ -17,6 +17,7 @@ from digitcam.core.card import FORMATS, Card, Training
 from digitcam.core.errors import ConfigError
 from digitcam.core.metrics import Metrics
 from digitcam.export import audit, onnx, parity, tflite
+from digitcam.export.acceptance import accept_threshold
 from digitcam.export.quantize import calibration_images
 from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
 from digitcam.train.data import samples
@@ -94,11 +95,12 @@ def export(
                 difference = parity.check_parity(format, golden.outputs[format], expected)
                 say(f"{format}: logits within {difference:.1g} of torch's")
         metrics: dict[str, dict[str, Metrics]] = {format: {} for format in FORMATS}
+        results = []
         for data in recipe.validation:
             drawn = list(samples(data, "validation", images))
             for format in FORMATS:
-                metrics[format][data] = parity.measure_format(bundle, format, drawn)
-                found = metrics[format][data]
+                results.append(parity.read_format(bundle, format, drawn))
+                found = metrics[format][data] = results[-1].metrics()
                 say(
                     f"{format}: {data}, {images} validation images: sequence accuracy {found.sequence_accuracy:.4f}, "
                     f"localisation error {found.localisation_error_px2:.3f} px²"
@@ -106,7 +108,10 @@ def export(
             parity.check_drop(data, {format: metrics[format][data] for format in FORMATS}, max_drop)
     files[GOLDEN] = pack_golden(golden)
     named = {f: {f"{data}/validation": m for data, m in by_data.items()} for f, by_data in metrics.items()}
-    return write_bundle(out, msgspec.structs.replace(card, metrics=named), files)
+    accept = accept_threshold(results)
+    say(f"a reading counts from a confidence of {accept:.2f}")
+    thresholds = msgspec.structs.replace(card.thresholds, accept=accept)
+    return write_bundle(out, msgspec.structs.replace(card, metrics=named, thresholds=thresholds), files)
 
 
 def golden_samples(height: int, width: int) -> list[Sample]:

@@ -14,7 +14,7 @@ from digitcam.core.errors import GateError
 from digitcam.core.metrics import Metrics
 from digitcam.edge import engines
 from digitcam.edge.pipeline import image_reader
-from digitcam.train.evaluate import collect
+from digitcam.train.evaluate import Results, collect
 from digitcam.train.model import Network
 
 MAX_DIFFERENCE = 1e-4
@@ -53,9 +53,9 @@ def check_parity(format: str, found: dict[str, FloatArray], expected: dict[str, 
     return difference
 
 
-def measure_format(bundle: Bundle, format: str, drawn: Sequence[Sample]) -> Metrics:
-    """Measure a format on drawn images."""
-    return collect(drawn, image_reader(bundle, format)).metrics()
+def read_format(bundle: Bundle, format: str, drawn: Sequence[Sample]) -> Results:
+    """Read drawn images with a format."""
+    return collect(drawn, image_reader(bundle, format))
 
 
 def check_drop(data: str, metrics: dict[str, Metrics], max_drop: float = MAX_DROP) -> None:

@@ -1,0 +1,30 @@
+"""From which confidence a reading counts: measured, not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from digitcam.core.card import Thresholds
+from digitcam.train.evaluate import Results
+
+FALSE_SHARE = 0.01
+"""Share of the frames without a number that may give an accepted reading."""
+
+
+def accept_threshold(results: Sequence[Results]) -> float:
+    """Return the confidence, in hundredths, from which at most `FALSE_SHARE` of frames without a number are accepted.
+
+    It holds for each of several networks' results, and is no lower than a card's default, which is also the answer
+    where there are no such frames.
+    """
+    steps = np.arange(round(100 * Thresholds().accept), 100) / 100
+    return float(max((_threshold(found, steps) for found in results), default=steps[0]))
+
+
+def _threshold(found: Results, steps: np.ndarray) -> float:
+    empty = found.confidences[[truth == "" for truth in found.truths]]
+    enough = [step for step in steps if not len(empty) or (empty >= step).mean() <= FALSE_SHARE]
+    # Where even the highest step lets too many through, nothing better can be had of these networks.
+    return float(enough[0] if enough else steps[-1])
