@@ -161,7 +161,7 @@ def test_run_loads_neither_torch_nor_onnx_nor_matplotlib() -> None:
 
 
 def test_every_verb_explains_itself() -> None:
-    verbs = ["predict", "run", "selftest", "data fetch", "data preview", "train", "evaluate", "export", "audit"]
+    verbs = ["predict", "run", "selftest", "doctor", "data fetch", "data preview", "train", "evaluate", "export", "audit"]
     verbs += [f"bench {name}" for name in ("accuracy", "latency", "training", "peers", "sweep", "seed", "report")]
     from click.testing import CliRunner
 
