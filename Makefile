@@ -8,12 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .venv-demo/bin
 
-.PHONY: help demo test check wheel readme bench clean
+.PHONY: help demo test device-test check wheel readme bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    install the device side alone (no torch) and read 200 drawn frames"
 	@echo "make test    install everything and run the tests"
+	@echo "make device-test  read through the real picamera2 in a chroot (root; see tests/device/README.md)"
 	@echo "make check   ruff, ruff format, mypy, import-linter"
 	@echo "make bench   measure the shipped bundle again and render the README's tables"
 	@echo "make readme  render the README's tables from benchmarks/results"
@@ -43,6 +44,10 @@ demo: .venv-demo/ready
 test: $(VENV)/ready
 	@echo "== running the tests (set DIGITCAM_DATA to a folder with mnist/ for those that need it)"
 	@$(BIN)/python -m pytest
+
+device-test:
+	@echo "== the real picamera2 with libcamera's virtual camera, in a Debian chroot (made at the first run, some minutes)"
+	@tests/device/picamera2_virtual.sh
 
 check: $(VENV)/ready
 	@echo "== style, types, and which part may import which"

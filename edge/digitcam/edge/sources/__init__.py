@@ -76,7 +76,8 @@ def open_source(uri: str) -> Source:
     """Return the source an URI names.
 
     `demo:`, an image, a video file or a folder of images; `watch:FOLDER` for what comes into one; the cameras of
-    `cameras`: `v4l2:///dev/video0`, `rtsp://`, `http://` and `https://`.
+    `cameras`: `v4l2:///dev/video0`, `rtsp://`, `http://` and `https://`; a Pi's own camera, `picamera2://0`; and
+    what GStreamer plays, `gst:PIPELINE`.
 
     Raises
     ------
@@ -96,11 +97,19 @@ def open_source(uri: str) -> Source:
         from digitcam.edge.sources.cameras import camera_source
 
         return camera_source(uri)
+    if uri.startswith("picamera2:"):
+        from digitcam.edge.sources.picamera import picamera_source
+
+        return picamera_source(uri)
+    if uri.startswith("gst:"):
+        from digitcam.edge.sources.gst import gst_source
+
+        return gst_source(uri)
     if "://" in uri:
         from digitcam.edge.sources.uris import redact
 
         scheme = uri.partition("://")[0]
-        known = "demo:, v4l2:, rtsp:, http:, https:, watch:, an image, a video or a folder"
+        known = "demo:, picamera2:, v4l2:, gst:, rtsp:, http:, https:, watch:, an image, a video or a folder"
         raise ConfigError(f"{redact(uri)}: sources of kind {scheme!r} are not known: use {known}")
     path = Path(uri)
     return ImageSource([path]) if path.is_dir() or is_image(path) else VideoSource(path)

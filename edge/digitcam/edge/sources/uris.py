@@ -14,8 +14,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 # Greedy up to the last @: a password with an unescaped / or @ in it is hidden too, rather too much than too little.
 _LOGIN = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
-# Cheap cameras want the login in the query or even in the path: /user=admin&password=1234&channel=1.
-_SECRET = re.compile(r"((?:pass|pwd|psw|secret|token|key|auth)[\w.-]*=)[^&#]*", re.IGNORECASE)
+# Cheap cameras want the login in the query or even in the path: /user=admin&password=1234&channel=1. A GStreamer
+# element has it as user-pw="geheim", and what follows in the pipeline is hidden with it.
+_SECRET = re.compile(r"((?:pass|pw|psw|secret|token|key|auth)[\w.-]*\s*=)[^&#]*", re.IGNORECASE)
 
 
 def redact(uri: str) -> str:
