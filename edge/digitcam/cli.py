@@ -130,26 +130,65 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 
 @cli.command()
 @click.option("--config", type=PATH, help="A TOML file, see edge/configs/; the options below win over it.")
-@click.option("--source", help="demo:, a camera (v4l2:, rtsp:, http:), an image, a folder, a video file.")
+@click.option("--source", help="demo:, a camera (picamera2:, v4l2:, rtsp:, http:, gst:), an image, a folder, a video.")
 @click.option("--model", help="A bundle's path or a shipped name.")
 @click.option("--format", "format", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
+@click.option("--record", type=PATH, help="Keep the frames in a file that --source replay:FILE reads again.")
+@click.option("--check", is_flag=True, help="Only check the configuration.")
 @click.option("--forget", is_flag=True, help="Only delete what the broker and Home Assistant keep of it.")
-def run(config: Path | None, frames: int | None, sheet: Path | None, forget: bool, **options: str | None) -> int:
-    """Read numbers from a source of frames; one JSON line a number on standard output."""
-    from digitcam.edge.config import load_config
+def run(
+    config: Path | None,
+    frames: int | None,
+    sheet: Path | None,
+    record: Path | None,
+    check: bool,
+    forget: bool,
+    **options: str | None,
+) -> int:
+    """Read numbers from a source of frames; one JSON line a number on standard output.
+
+    SIGHUP has the file read anew, without losing the camera; SIGTERM and Ctrl-C end the run cleanly.
+    """
+    from digitcam.edge.config import ConfigFile
+    from digitcam.edge.runner import check as check_all
     from digitcam.edge.runner import run as run_source
 
-    given = {key: value for key, value in options.items() if value is not None}
-    loaded = load_config(config, **given)
+    file = ConfigFile(config, {key: value for key, value in options.items() if value is not None})
+    loaded = file.load()
+    if check:
+        check_all(loaded, file)
+        click.echo(f"{config or 'options'}: ok", err=True)
+        return 0
     if forget:
         from digitcam.edge.sinks import forget_all
 
         for topic in forget_all(loaded):
             click.echo(f"forgot {topic}", err=True)
         return 0
-    return run_source(loaded, frames, sheet)
+    return run_source(loaded, frames, sheet, file, record)
+
+
+@cli.command()
+@click.option("--config", type=PATH, help="A TOML file, see edge/configs/; without it the defaults.")
+@click.option("--json", "as_json", is_flag=True, help="A list of check, state, found and mend.")
+def doctor(config: Path | None, as_json: bool) -> int:
+    """Say what on this machine would stop digitcam, with the mend for each; nothing is changed or published.
+
+    Exit 0 when nothing is wrong, else as the first fault: 2 configuration, 3 engine or network, 4 source, 5 broker or
+    disk. Warnings do not count.
+    """
+    from digitcam.edge.doctor import examine, exit_code
+
+    found = []
+    for finding in examine(config):
+        found.append(finding)
+        if not as_json:
+            click.echo(finding.line)
+    if as_json:
+        _json([finding.record for finding in found])
+    return exit_code(found)
 
 
 @cli.command()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from digitcam.core.metrics import localisation_errors, matching_characters, measure
+from digitcam.core.measure import localisation_errors, matching_characters, measure
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta, timezone
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from digitcam.core.decode import Digit, Line
@@ -18,6 +18,7 @@ readings = st.builds(
     ts=moments,
     seq=st.integers(0, 2**40),
     source=st.text(),
+    region=st.sampled_from(["", "gas"]),
     number=st.text("0123456789", max_size=10),
     digits=st.lists(st.builds(ReadDigit, st.sampled_from("0123456789"), share, box), max_size=4).map(tuple),
     box=box,
@@ -30,6 +31,7 @@ readings = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # many fields, and machines may be busy
 @given(readings)
 def test_round_trip_on_one_line(reading: Reading) -> None:
     line = encode_reading(reading)
@@ -62,6 +64,7 @@ def test_the_time_is_rfc_3339_with_offset() -> None:
             "ts",
             "seq",
             "source",
+            "region",
             "number",
             "digits",
             "box",
@@ -77,7 +80,7 @@ def test_the_time_is_rfc_3339_with_offset() -> None:
 
 def test_boxes_are_those_of_the_frame() -> None:
     line = Line((Digit("4", 0.91234567, np.float32([10, 20, 30, 40])),))
-    digits, box = describe(line, Letterbox(0.5, 0.25, 4, 8))
+    digits, box = describe(line, Letterbox(0.5, 0.25, 4, 8).to_frame)
     assert digits == (ReadDigit("4", 0.9123, (12.0, 48.0, 60.0, 160.0)),)
     assert box == (12.0, 48.0, 60.0, 160.0)
 

@@ -161,8 +161,11 @@ def test_run_loads_neither_torch_nor_onnx_nor_matplotlib() -> None:
 
 
 def test_every_verb_explains_itself() -> None:
-    verbs = ["predict", "run", "selftest", "doctor", "data fetch", "data preview", "train", "evaluate", "export", "audit"]
-    verbs += [f"bench {name}" for name in ("accuracy", "latency", "training", "peers", "sweep", "seed", "report")]
+    verbs = "predict,run,selftest,doctor,data fetch,data preview,train,evaluate,export,audit".split(",")
+    verbs += [
+        f"bench {name}"
+        for name in ("accuracy", "latency", "overhead", "soak", "training", "peers", "sweep", "seed", "report")
+    ]
     from click.testing import CliRunner
 
     from digitcam.cli import cli

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
@@ -9,29 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digitcam.core.reading import Latency, Model, Reading
-from digitcam.edge.config import DEVICE_CLASSES, Mqtt
-from digitcam.edge.sinks.diagnostics import Tally
+from digitcam.edge.config import Rules, RunConfig
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.config.quantity import DEVICE_CLASSES
+from digitcam.edge.config.regions import Region
+from digitcam.edge.health import Report
+from digitcam.edge.sinks.diagnostics import diagnostics
 from digitcam.edge.sinks.homeassistant import device_id, discovery, discovery_topic
+from digitcam.edge.sources.live import Health
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 
 
-def reading(confidence: float, accepted: bool, minute: int = 0) -> Reading:
-    return Reading(
-        ts=NOON + timedelta(minutes=minute),
-        seq=0,
-        source="",
-        number="7",
-        digits=(),
-        box=(0, 0, 0, 0),
-        confidence=confidence,
-        accepted=accepted,
-        reason="" if accepted else "low_confidence",
-        previous=None,
-        model=Model("", "", ""),
-        latency_ms=Latency(0, 0, 0, 0, 0),
-    )
+def of(config: Mqtt, **others: Any) -> dict[str, Any]:
+    return discovery(RunConfig(mqtt=config, **others), "1.2.3")
 
 
 # The device's configuration
@@ -41,7 +32,7 @@ def test_a_water_meter_whole() -> None:
     config = Mqtt(host="b", topic="home/meter", name="Water", unit="m³", device_class="water")
     common = {"platform": "sensor", "state_topic": "home/meter/diagnostics", "entity_category": "diagnostic"}
     assert discovery_topic(config) == "homeassistant/device/digitcam_home-meter/config"
-    assert discovery(config, "1.2.3") == {
+    assert of(config) == {
         "device": {
             "identifiers": ["digitcam_home-meter"],
             "name": "Water",
@@ -106,8 +97,92 @@ def test_a_water_meter_whole() -> None:
                 "state_class": "total_increasing",
                 "value_template": "{{ value_json.dropped }}",
             },
+            "camera": {
+                **common,
+                "unique_id": "digitcam_home-meter_camera",
+                "name": "Camera",
+                "icon": "mdi:cctv",
+                "value_template": "{{ value_json.camera or 'files' }}",
+            },
+            "reopened": {
+                **common,
+                "unique_id": "digitcam_home-meter_reopened",
+                "name": "Camera reopened",
+                "icon": "mdi:camera-retake",
+                "state_class": "total_increasing",
+                "value_template": "{{ value_json.reopened or 0 }}",
+            },
+            "snapshot": {
+                "platform": "button",
+                "unique_id": "digitcam_home-meter_snapshot",
+                "name": "Take a picture",
+                "icon": "mdi:camera",
+                "command_topic": "home/meter/snapshot",
+                "entity_category": "diagnostic",
+            },
+            "picture": {
+                "platform": "image",
+                "unique_id": "digitcam_home-meter_picture",
+                "name": "Picture",
+                "image_topic": "home/meter/picture",
+                "content_type": "image/jpeg",
+                "entity_category": "diagnostic",
+            },
         },
     }
+
+
+def test_each_region_is_an_entity_with_a_quantity_of_its_own() -> None:
+    regions = (
+        Region(name="gas", box=(0, 0, 1, 0.5), unit="m³", device_class="gas", rules=Rules()),
+        Region(name="clock", box=(0, 0.5, 1, 0.5), state_class="none"),
+        Region(name="power", box=(0, 0.5, 1, 0.5)),
+    )
+    found = of(Mqtt(host="b", topic="home", unit="kWh", device_class="energy"), regions=regions)["components"]
+    assert "number" not in found and "set_value" not in found
+    assert found["gas_number"] == {
+        "platform": "sensor",
+        "unique_id": "digitcam_home_gas_number",
+        "name": "gas",
+        "state_topic": "home/gas/number",
+        "device_class": "gas",
+        "unit_of_measurement": "m³",
+        "state_class": "total",
+        "value_template": "{{ value | float if '.' in value else value | int }}",
+    }
+    assert found["clock_number"] == {
+        "platform": "sensor",
+        "unique_id": "digitcam_home_clock_number",
+        "name": "clock",
+        "state_topic": "home/clock/number",
+        "icon": "mdi:counter",
+    }
+    assert (found["power_number"]["unit_of_measurement"], found["power_number"]["device_class"]) == ("kWh", "energy")
+    # Only what has rules can be set.
+    assert [key for key in found if key.endswith("set_value")] == ["gas_set_value"]
+    assert found["gas_set_value"] == {
+        "platform": "text",
+        "unique_id": "digitcam_home_gas_set_value",
+        "name": "Set gas",
+        "icon": "mdi:pencil",
+        "command_topic": "home/gas/set_value",
+        "state_topic": "home/gas/number",
+        "pattern": "[0-9]+([.][0-9]+)?",
+        "max": 21,
+        "entity_category": "config",
+    }
+
+
+def test_the_whole_frames_number_can_be_set_where_it_has_rules() -> None:
+    found = of(Mqtt(host="b"), rules=Rules())["components"]
+    assert (found["set_value"]["name"], found["set_value"]["command_topic"]) == ("Set value", "digitcam/set_value")
+    assert "set_value" not in of(Mqtt(host="b"))["components"]
+
+
+def test_without_commands_nothing_can_be_asked_for() -> None:
+    found = of(Mqtt(host="b", commands=False), rules=Rules())["components"]
+    assert {"snapshot", "picture", "set_value"}.isdisjoint(found)
+    assert not [key for key, entity in found.items() if "command_topic" in entity]
 
 
 @pytest.mark.parametrize(
@@ -126,19 +201,19 @@ def test_a_water_meter_whole() -> None:
     ],
 )
 def test_the_number_as_it_is_configured(keys: dict[str, Any], expected: dict[str, Any]) -> None:
-    number = discovery(Mqtt(host="b", **keys), "1")["components"]["number"]
+    number = of(Mqtt(host="b", **keys))["components"]["number"]
     common = {"platform", "unique_id", "name", "state_topic", "value_template"}
     assert {key: value for key, value in number.items() if key not in common} == expected
 
 
 def test_text_keeps_its_leading_zeros_and_has_no_statistics() -> None:
-    number = discovery(Mqtt(host="b", state_class="none"), "1")["components"]["number"]
+    number = of(Mqtt(host="b", state_class="none"))["components"]["number"]
     assert {"state_class", "value_template", "unit_of_measurement"}.isdisjoint(number)
 
 
 def test_a_device_without_a_name_is_called_as_its_topic_ends() -> None:
-    assert discovery(Mqtt(host="b", topic="home/cellar/gas"), "1")["device"]["name"] == "gas"
-    assert discovery(Mqtt(host="b"), "1")["device"]["name"] == "digitcam"
+    assert of(Mqtt(host="b", topic="home/cellar/gas"))["device"]["name"] == "gas"
+    assert of(Mqtt(host="b"))["device"]["name"] == "digitcam"
 
 
 def test_another_prefix() -> None:
@@ -181,7 +256,7 @@ def test_every_device_class_takes_its_units_and_state_classes(name: str) -> None
     for unit in units:
         for state in (None, *states):
             config = msgspec.convert({"host": "b", "device_class": name, "unit": unit, "state_class": state}, Mqtt)
-            number = discovery(config, "1")["components"]["number"]
+            number = of(config)["components"]["number"]
             assert (number["unit_of_measurement"], number["state_class"]) == (unit, state or states[0])
 
 
@@ -216,21 +291,27 @@ def test_what_does_not_go_together(keys: dict[str, Any], named: str) -> None:
 # The diagnostics
 
 
-def test_a_tally_of_three_frames() -> None:
-    tally = Tally(since_s=100.0)
-    for minute, (confidence, accepted) in enumerate(((0.9, True), (0.4, False), (0.95, True))):
-        tally = tally.after([reading(confidence, accepted, minute), reading(0.1, False)])
-    tally = tally.after([reading(0.3, False, 5)])
-    assert tally.report(108.0, dropped=2) == {
-        "confidence": 0.3,
-        "last_accepted": NOON + timedelta(minutes=2),
-        "frames_per_second": 0.5,  # four in eight seconds
-        "rejected": 2,
-        "dropped": 2,
+def test_what_is_published_of_a_run() -> None:
+    report = Report(
+        started=NOON,
+        frames=9,
+        accepted=4,
+        rejected={"no_number": 2, "falls": 3},
+        frames_per_second=0.5,
+        since_frame_s=1.0,
+        confidence=0.3,
+        last_accepted=NOON,
+        memory_mb=80.0,
+        source=None,
+    )
+    of_files = {"camera": None, "camera_problem": None, "frames_dropped": None, "reopened": None}
+    common = {"confidence": 0.3, "last_accepted": NOON, "frames_per_second": 0.5, "rejected": 5, "dropped": 2}
+    assert diagnostics(report, dropped=2) == {**common, **of_files}
+    camera = Health("waiting", 20, 11, 3, 4.5, "camera: unplugged")
+    assert diagnostics(msgspec.structs.replace(report, source=camera), dropped=2) == {
+        **common,
+        "camera": "waiting",
+        "camera_problem": "camera: unplugged",
+        "frames_dropped": 11,
+        "reopened": 3,
     }
-    assert tally.anew(108.0) == Tally(108.0, 0, 2, 0.3, NOON + timedelta(minutes=2))
-
-
-def test_a_first_frame_has_no_rate_yet() -> None:
-    report = Tally(5.0).after([reading(0.4, False)]).report(5.0, 0)
-    assert (report["frames_per_second"], report["last_accepted"]) == (None, None)

@@ -1,26 +1,39 @@
 from __future__ import annotations
 
 import os
+import queue
+import shutil
 import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import datetime, timezone
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import cv2
 import numpy as np
 import pytest
+import readings
 
+from digitcam.cli import cli
+from digitcam.core.arrays import UInt8Array
+from digitcam.core.boxes import iou
+from digitcam.core.bundle import SHIPPED
+from digitcam.core.canvas import draw_glyphs, rng_for
 from digitcam.core.errors import ConfigError, ModelError, SourceError
-from digitcam.core.reading import Latency, Model, Reading, decode_reading
-from digitcam.edge import runner, web
-from digitcam.edge.config import Rules, RunConfig, Web
-from digitcam.edge.runner import run
+from digitcam.core.reading import Reading, decode_reading
+from digitcam.edge import runner
+from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig, Web
+from digitcam.edge.control import Control
+from digitcam.edge.outcome import Outcome
+from digitcam.edge.parts import Parts
+from digitcam.edge.regions import View
+from digitcam.edge.runner import Runner, run
+from digitcam.edge.sinks import Planned
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.demo import DemoSource
-
-TS = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 
 
 def readings_on(out: str) -> list[Reading]:
@@ -119,44 +132,30 @@ class Frames:
 
     def __iter__(self) -> Iterator[Frame]:
         for seq, truth in enumerate(self.truths):
-            yield Frame(np.zeros((48, 64, 3), np.uint8), TS, seq, "test:", 1.0, truth)
+            yield readings.frame(seq, truth=truth)
 
 
 class Script:
     """Reads prepared numbers, `?` before one that is not accepted."""
 
     def __init__(self, numbers: list[str]) -> None:
-        self.numbers, self.previous = numbers, ""
+        self.numbers = numbers
+        self.previous: dict[str, str] = {}
 
-    def read(self, frame: Frame) -> list[Reading]:
+    def read_view(self, frame: Frame, view: View) -> list[Reading]:
         text = self.numbers[frame.seq]
-        accepted = not text.startswith("?")
-        reading = Reading(
-            ts=frame.ts,
-            seq=frame.seq,
-            source=frame.source,
-            number=text.removeprefix("?"),
-            digits=(),
-            box=(0, 0, 0, 0),
-            confidence=0.9,
-            accepted=accepted,
-            reason="" if accepted else "low_confidence",
-            previous=self.previous or None,
-            model=Model("script", "", ""),
-            latency_ms=Latency(1, 0, 0, 0, 1),
-        )
-        if accepted:
-            self.previous = text
-        return [reading]
+        number, previous = text.removeprefix("?"), self.previous.get(view.region)
+        if text.startswith("?"):
+            return [readings.reading(number, [0.1] * len(number), seq=frame.seq, previous=previous)]
+        self.previous[view.region] = number
+        return [readings.reading(number, seq=frame.seq, previous=previous)]
 
 
 class Collector:
-    """A sink and a page that keep what they are given."""
+    """A sink that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.numbers: list[str | None] = []
-        self.shown: list[str | None] = []
-        self.reasons: list[str] = []
+        self.outcomes: list[Outcome] = []
         self.open = False
 
     def __enter__(self) -> Collector:
@@ -166,21 +165,16 @@ class Collector:
     def __exit__(self, *_: object) -> None:
         self.open = False
 
-    def send(self, readings: list[Reading], number: str | None) -> None:
+    def send(self, frame: Frame, outcomes: Sequence[Outcome]) -> None:
         assert self.open
-        self.numbers.append(number)
-        self.reasons.append(readings[0].reason)
-
-    def show(self, frame: Frame, readings: list[Reading], number: str | None) -> None:
-        assert frame.seq == readings[0].seq
-        self.shown.append(number)
+        assert [outcome.best.seq for outcome in outcomes] == [frame.seq]
+        self.outcomes += outcomes
 
 
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Collector:
     collector = Collector()
-    monkeypatch.setattr(runner, "open_sinks", lambda config: [collector])
-    monkeypatch.setattr(web, "Page", lambda config: collector)
+    monkeypatch.setattr(runner, "plan_sinks", lambda *_: [Planned("stdout", None, lambda: collector)])
     return collector
 
 
@@ -206,17 +200,19 @@ def test_the_summary_counts_frames_accepted_and_right(
 def test_without_rules_the_last_accepted_number_stands(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
     play(monkeypatch, ["12", "?13", "14"])
     run(RunConfig())
-    assert collector.numbers == ["12", "12", "14"]
+    assert [(o.number, o.trust) for o in collector.outcomes] == [("12", None), ("12", None), ("14", None)]
+    assert [o.why for o in collector.outcomes] == ["", "low_confidence", ""]
 
 
-def test_with_rules_the_trusted_number_stands_in_sinks_and_page(
+def test_with_rules_the_trusted_number_stands(
     monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(monkeypatch, ["12", "?12", "12", "13", "13", "13"])
-    assert run(RunConfig(rules=Rules(window=3, needed=2, decimals=1), web=Web())) == 0
-    assert collector.numbers == [None, None, "1.2", "1.2", "1.3", "1.3"]
-    assert collector.shown == collector.numbers
-    assert collector.reasons == ["not_steady", "low_confidence", "", "outvoted", "", ""]
+    assert run(RunConfig(rules=Rules(window=3, needed=2, decimals=1))) == 0
+    assert [o.number for o in collector.outcomes] == [None, None, "1.2", "1.2", "1.3", "1.3"]
+    assert [o.best.reason for o in collector.outcomes] == ["not_steady", "low_confidence", "", "outvoted", "", ""]
+    assert [o.trust.number for o in collector.outcomes if o.trust] == [o.number for o in collector.outcomes]
+    assert collector.outcomes[3].why == "1.3: most of the last 3 readings say 1.2"
     # Of what the reader accepted, two did not count yet.
     trusted, summary = capsys.readouterr().err.splitlines()
     assert trusted == "2026-03-01T12:00:00+00:00 trusted: 1.2 is the first number trusted"
@@ -237,8 +233,8 @@ def test_ready_at_the_first_frame_then_a_frame_feeds_the_watchdog(
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(10)
         run(RunConfig())
-        said = [manager.recv(100) for _ in range(4)]
-    assert said == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"STOPPING=1"]
+        said = [manager.recv(100) for _ in range(5)]
+    assert said == [b"STATUS=reads 1", b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"STOPPING=1"]
 
 
 def test_a_source_without_frames_is_never_ready(
@@ -260,9 +256,9 @@ def test_a_signal_ends_the_run_after_the_frame_at_hand(
     source = play(monkeypatch, ["1"] * 9)
     show = collector.send
 
-    def send(readings: list[Reading], stands: str | None) -> None:
-        show(readings, stands)
-        if readings[0].seq == 1:
+    def send(frame: Frame, outcomes: Sequence[Outcome]) -> None:
+        show(frame, outcomes)
+        if frame.seq == 1:
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(collector, "send", send)
@@ -271,9 +267,221 @@ def test_a_signal_ends_the_run_after_the_frame_at_hand(
     assert not source.open
 
 
-def test_a_page_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
+def test_a_page_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, ["1"])
-    monkeypatch.delitem(sys.modules, "digitcam.edge.web")
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(ConfigError, match=r"^\[web\] needs uvicorn: pip install 'digitcam\[web\]'$"):
+    for module in [name for name in sys.modules if name.startswith("digitcam.edge.web")]:
+        monkeypatch.delitem(sys.modules, module)
+    for module in ("starlette.applications", "uvicorn"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError, match=r"^\[web\] needs (starlette|uvicorn).*: pip install 'digitcam\[web\]'$"):
         run(RunConfig(web=Web()))
+
+
+def test_a_number_set_by_somebody_is_trusted_from_the_next_frame_on(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(monkeypatch, ["12"] * 5)
+    control = Control()
+    with Parts() as parts:
+        running = Runner(RunConfig(rules=Rules(window=3, needed=2, rising=True)), ConfigFile(), control, parts)
+        for frame in running.frames():
+            running.read(frame)
+            if frame.seq == 1:
+                for region, number in (("", "07"), ("gas", "8"), ("", "one\ntwo")):
+                    control.set_number(region, number)
+    assert [o.number for o in collector.outcomes] == [None, "12", "07", "12", "12"]
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "2026-03-01T12:00:00+00:00 trusted: 12 is the first number trusted"
+    assert told[1].endswith(" set: 07 is trusted, for somebody said so")
+    refused = [line for line in told if line.startswith("digitcam: ")]
+    assert refused[0] == "digitcam: cannot set '8': gas has no rules"
+    assert refused[1].startswith("digitcam: cannot set 'one\\ntwo': 'one\\ntwo' is no number: write at most 20 digits")
+    assert len(refused) == 2
+
+
+# Regions, with the shipped network
+
+
+def side_by_side() -> UInt8Array:
+    """Draw 30718, 204 beside it, and 559 beside that, turned clockwise by a quarter."""
+    one, two, three = (draw_glyphs(n, rng_for(11, 5, i)).image for i, n in enumerate(("30718", "204", "559")))
+    scene = np.zeros((256, 640), np.uint8)
+    scene[:128, :256], scene[:128, 256:512], scene[:, 512:] = one, two, cv2.rotate(three, cv2.ROTATE_90_CLOCKWISE)
+    return scene
+
+
+def test_regions_are_read_each_by_its_own_rules(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(collector, "send", lambda frame, outcomes: collector.outcomes.extend(outcomes))
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), side_by_side())
+    regions = (
+        Region(name="gas", box=(0, 0, 256, 128), rules=Rules(window=1, needed=1, decimals=2)),
+        Region(name="water", box=(0.4, 0, 0.4, 0.5), rules=Rules(window=1, needed=1, digits=4)),
+        # Upright it is 256 wide and 128 high, about (576, 128).
+        Region(name="turned", box=(448, 64, 256, 128), turn=90),
+    )
+    assert run(RunConfig(source=str(tmp_path), regions=regions, accept=0.3)) == 0
+    found = [(o.region, o.number, o.best.region, o.best.number, o.best.reason) for o in collector.outcomes]
+    assert found == 2 * [
+        ("gas", "307.18", "gas", "30718", ""),
+        ("water", None, "water", "204", "pattern"),
+        ("turned", "559", "turned", "559", ""),
+    ]
+    assert [o.best.previous for o in collector.outcomes] == [None, None, None, "30718", None, "559"]
+    samples = [draw_glyphs(n, rng_for(11, 5, i)).box_xywh for i, n in enumerate(("30718", "204", "559"))]
+    x, y, w, h = samples[2]
+    turned = np.array([512 + 128 - y - h, x, h, w])
+    for outcome, box in zip(collector.outcomes, (samples[0], samples[1] + [256, 0, 0, 0], turned), strict=False):
+        assert iou(np.array(outcome.best.box), box) > 0.7, outcome.region
+
+
+def test_frames_of_another_size(collector: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(collector, "send", lambda frame, outcomes: collector.outcomes.extend(outcomes))
+    for name, width in (("a.png", 512), ("b.png", 256)):
+        cv2.imwrite(str(tmp_path / name), np.zeros((128, width), np.uint8))
+    right = Region(name="right", box=(0.5, 0, 0.5, 1))
+    assert run(RunConfig(source=str(tmp_path), regions=(right,))) == 1
+    assert len(collector.outcomes) == 2
+    with pytest.raises(ConfigError, match=r"^regions: right reaches out of the 256x128 frame: draw it anew$"):
+        run(RunConfig(source=str(tmp_path), regions=(Region(name="right", box=(256, 0, 256, 128)),)))
+    assert len(collector.outcomes) == 3
+    assert not collector.open
+
+
+# A configuration read anew
+
+
+class Running:
+    """`digitcam run` on a watched folder, as a process of its own; each picture goes in under another name."""
+
+    def __init__(self, config: Path, folder: Path, notify: Path) -> None:
+        command = [sys.executable, "-m", "digitcam.cli", "run", "--config", str(config)]
+        env = {**os.environ, "NOTIFY_SOCKET": str(notify)}
+        self.folder, self.count = folder, 0
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd=config.parent
+        )
+        self.out: queue.Queue[str] = queue.Queue()
+        self.err: queue.Queue[str] = queue.Queue()
+        for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err)):
+            threading.Thread(target=self._collect, args=(stream, lines), daemon=True).start()
+
+    def _collect(self, stream: IO[str], lines: queue.Queue[str]) -> None:
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+
+    def put(self, image: UInt8Array) -> Path:
+        self.count += 1
+        path = self.folder / f"{self.count}.png"
+        cv2.imwrite(str(self.folder.parent / "part.png"), image)
+        return (self.folder.parent / "part.png").rename(path)
+
+    def first(self, image: UInt8Array) -> Reading:
+        """Put pictures until one is read: one that is there before the folder is watched never is."""
+        while True:
+            self.put(image)
+            try:
+                return decode_reading(self.out.get(timeout=2))
+            except queue.Empty:
+                assert self.process.poll() is None, list(self.err.queue)
+
+    def next(self, image: UInt8Array) -> list[Reading]:
+        """Put a picture and return what is read up to it."""
+        path, found = self.put(image), []
+        while not found or found[-1].source != str(path):
+            found.append(decode_reading(self.out.get(timeout=WAIT_S)))
+        return found
+
+    def reload(self) -> str:
+        self.process.send_signal(signal.SIGHUP)
+        return self.err.get(timeout=WAIT_S)
+
+
+WAIT_S = 60
+
+
+def test_sighup_reads_the_configuration_anew_and_keeps_the_camera(tmp_path: Path) -> None:
+    folder, config, bundle = tmp_path / "in", tmp_path / "run.toml", tmp_path / "bundle"
+    folder.mkdir()
+    shutil.copytree(SHIPPED / "canvas", bundle)
+
+    def write(rules: str, model: str = "bundle") -> None:
+        lines = (
+            f'source = "watch:{folder}"',
+            f'model = "{model}"',
+            'format = "int8.onnx"',
+            "accept = 0.1",
+            "[rules]",
+            rules,
+        )
+        config.write_text("\n".join(lines))
+
+    image = draw_glyphs("30718", rng_for(11, 5, 0)).image
+    write("window = 1\nneeded = 1\ndigits = 5")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(WAIT_S)
+        running = Running(config, folder, tmp_path / "notify")
+        try:
+            found = [running.first(image)]
+            assert manager.recv(100) == b"STATUS=reads 30718"
+            assert manager.recv(100) == b"READY=1"
+            assert (found[0].number, found[0].accepted) == ("30718", True)
+            assert running.err.get(timeout=WAIT_S).endswith(" trusted: 30718 is the first number trusted")
+
+            write("window = 1\nneeded = 1\ndigits = 4")
+            assert running.reload() == "digitcam: the configuration was read anew"
+            found += running.next(image)
+            assert found[-1].reason == "pattern"
+
+            # What cannot be used changes nothing.
+            write("window = 1\nneeded = 1\ndigits = 40")
+            expected = (
+                f"digitcam: {config}, line 8: rules.digits: expected `int` <= 20: the configuration stays as it was"
+            )
+            assert running.reload() == expected
+            found += running.next(image)
+            assert found[-1].reason == "pattern"
+
+            write("window = 1\nneeded = 1\ndigits = 5\n[[regions]]\nname = 'far'\nbox = [900, 0, 9, 9]")
+            assert running.reload() == (
+                "digitcam: regions: far reaches out of the 256x128 frame: draw it anew"
+                ": the configuration stays as it was"
+            )
+
+            # A network that is overwritten while it is used is still used.
+            (bundle / "model.int8.onnx").write_bytes(b"rubbish")
+            write("window = 1\nneeded = 1\ndigits = 5")
+            found += running.next(image)
+            assert (found[-1].number, found[-1].reason) == ("30718", "pattern")
+            said = running.reload()
+            assert said.startswith("digitcam: ") and "model.int8.onnx" in said
+            assert said.endswith(": the configuration stays as it was")
+            found += running.next(image)
+            assert (found[-1].number, found[-1].reason) == ("30718", "pattern")
+
+            write("window = 1\nneeded = 1\ndigits = 5", model="canvas")
+            assert running.reload() == "digitcam: the configuration was read anew"
+            found += running.next(image)
+            assert (found[-1].reason, found[-1].accepted) == ("", True)
+
+            # The folder was watched all the time by the same source: it skipped nothing and counted on.
+            assert [reading.seq for reading in found] == list(range(len(found)))
+            running.process.terminate()
+            assert running.process.wait(WAIT_S) == 0
+        finally:
+            running.process.kill()
+            running.process.wait(WAIT_S)
+
+
+def test_check_opens_nothing_and_names_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text("source = 'watch:gone'\n[mqtt]\nhost = 'nobody.invalid'")
+    assert cli.main(["run", "--config", str(config), "--check"], standalone_mode=False) == 0
+    assert capsys.readouterr() == ("", f"{config}: ok\n")
+    for text, error in (("model = 'gone'", ModelError), ("source = 'telnet://x'", ConfigError), ("x = 1", ConfigError)):
+        config.write_text(text)
+        with pytest.raises(error):
+            cli.main(["run", "--config", str(config), "--check"], standalone_mode=False)

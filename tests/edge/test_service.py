@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from digitcam.core.errors import SinkError
-from digitcam.edge.service import notify, stopping
+from digitcam.edge.control import Control
+from digitcam.edge.service import heeding_signals, notify
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -45,20 +46,34 @@ def test_a_manager_that_is_gone_is_an_error(tmp_path: Path, monkeypatch: pytest.
         notify("READY=1")
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_sets_the_flag_and_what_was_before_comes_back(number: signal.Signals) -> None:
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with stopping() as stop:
-        assert not stop.is_set()
+def test_a_signal_asks_to_stop_and_what_was_before_comes_back(number: signal.Signals) -> None:
+    before = [signal.getsignal(other) for other in SIGNALS]
+    control = Control()
+    with heeding_signals(control):
+        assert (control.stop, control.wake.is_set()) == (False, False)
         os.kill(os.getpid(), number)
-        assert stop.is_set()
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+        assert (control.stop, control.reload, control.wake.is_set()) == (True, False, True)
+    assert [signal.getsignal(other) for other in SIGNALS] == before
+
+
+def test_sighup_asks_for_a_reload_each_time() -> None:
+    control = Control()
+    with heeding_signals(control):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert (control.stop, control.wake.is_set()) == (False, True)
+            assert control.taken() == (True, [])
+            assert control.taken() == (False, [])
 
 
 def test_a_second_interrupt_interrupts(request: pytest.FixtureRequest) -> None:
     # A shell that starts tests in the background has them ignore SIGINT, and Python then leaves it so.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
-    with pytest.raises(KeyboardInterrupt), stopping():
+    with pytest.raises(KeyboardInterrupt), heeding_signals(Control()):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

@@ -11,41 +11,55 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import msgspec
+import numpy as np
 import pytest
+import readings
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from digitcam.cli import cli
 from digitcam.core.errors import ConfigError, SinkError
-from digitcam.core.reading import Latency, Model, ReadDigit, Reading, decode_reading
-from digitcam.edge.config import Mqtt, RunConfig
+from digitcam.core.reading import ReadDigit, Reading, decode_reading
+from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.control import Control, SetNumber
+from digitcam.edge.parts import Parts
+from digitcam.edge.runner import Runner
+from digitcam.edge.sinks import Desk, Sink, forget_all, homeassistant, mqtt, plan_sinks
 from digitcam.edge.sinks import broker as broker_module
-from digitcam.edge.sinks import forget_all, homeassistant, mqtt, open_sinks
 from digitcam.edge.sinks.mqtt import MqttSink
 from digitcam.edge.sinks.stdout import StdoutSink
 
-READING = Reading(
-    ts=datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc),
+READING = readings.reading(
+    "07",
     seq=4,
     source="Zähler/0.png",
-    number="07",
     digits=(ReadDigit("0", 0.9, (10.0, 20.0, 20.0, 30.0)), ReadDigit("7", 1.0, (30.0, 20.0, 20.0, 30.0))),
     box=(10.0, 20.0, 40.0, 30.0),
     confidence=0.9,
-    accepted=True,
-    reason="",
     previous="06",
-    model=Model("canvas", "int8.onnx", "0" * 64),
-    latency_ms=Latency(1, 2, 3, 4, 10),
 )
 SECOND = msgspec.structs.replace(READING, number="1", accepted=False, reason="low_confidence")
 WAIT_S = 10
 CLIENT = {"ca_file": "ca.crt", "cert_file": "edge.crt", "key_file": "edge.key"}
+
+
+def send(sink: Sink, found: list[Reading], number: str | None) -> None:
+    """Send what the whole of a frame gave, counted before as the runner does."""
+    outcomes = [readings.outcome(found, number)]
+    if isinstance(sink, MqttSink):
+        sink._desk.health.count(outcomes)
+    sink.send(readings.frame(), outcomes)
+
+
+def opened(config: Mqtt, desk: Desk | None = None, **others: Any) -> MqttSink:
+    """Return a sink, for `with`."""
+    return MqttSink(RunConfig(mqtt=config, **others), desk or readings.desk())
 
 
 # Standard output
@@ -53,7 +67,7 @@ CLIENT = {"ca_file": "ca.crt", "cert_file": "edge.crt", "key_file": "edge.key"}
 
 def test_a_line_a_reading(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     with StdoutSink() as sink:
-        sink.send([READING, SECOND], "07")
+        send(sink, [READING, SECOND], "07")
         written = capfdbinary.readouterr().out  # before the sink is closed: each line is flushed
     lines = written.splitlines(keepends=True)
     assert [decode_reading(line) for line in lines] == [READING, SECOND]
@@ -64,23 +78,20 @@ def test_a_line_a_reading(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
 def test_a_reader_that_has_gone_is_one_error_and_no_noise_at_exit() -> None:
     program = """if True:
         import sys
-        from datetime import datetime
         from digitcam.core.errors import SinkError
-        from digitcam.core.reading import Latency, Model, Reading
         from digitcam.edge.sinks.stdout import StdoutSink
-        reading = Reading(
-            ts=datetime.now(), seq=0, source="", number="", digits=(), box=(0, 0, 0, 0), confidence=0, accepted=False,
-            reason="no_number", previous=None, model=Model("", "", ""), latency_ms=Latency(0, 0, 0, 0, 0))
+        from readings import frame, outcome, reading
         sys.stdin.read()
         try:
-            StdoutSink().send([reading], None)
+            StdoutSink().send(frame(), [outcome(reading(""))])
         except SinkError as error:
             print(error, file=sys.stderr)
             sys.exit(error.exit_code)
     """
     command = [sys.executable, "-c", program]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+    shared = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=shared) as child:
         assert child.stdin and child.stdout and child.stderr
         child.stdout.close()
         child.stdin.close()
@@ -91,9 +102,29 @@ def test_a_reader_that_has_gone_is_one_error_and_no_noise_at_exit() -> None:
         )
 
 
-def test_open_sinks_names_what_the_configuration_names() -> None:
-    assert [type(sink) for sink in open_sinks(RunConfig())] == [StdoutSink]
-    assert [type(sink) for sink in open_sinks(RunConfig(mqtt=Mqtt(host="b")))] == [StdoutSink, MqttSink]
+def made(config: RunConfig) -> list[Sink]:
+    return [planned.make() for planned in plan_sinks(config, readings.desk())]
+
+
+def test_what_the_configuration_names_is_planned() -> None:
+    assert [type(sink) for sink in made(RunConfig())] == [StdoutSink]
+    assert [type(sink) for sink in made(RunConfig(mqtt=Mqtt(host="b")))] == [StdoutSink, MqttSink]
+
+
+def test_only_what_the_broker_is_told_makes_a_new_connection() -> None:
+    def settings(**keys: Any) -> object:
+        config = msgspec.convert({"mqtt": {"host": "b"}, **keys}, RunConfig)
+        return next(p.settings for p in plan_sinks(config, readings.desk()) if p.name == "mqtt")
+
+    region = {"name": "gas", "box": [0, 0, 0.5, 1]}
+    same = settings(regions=[region], rules={})
+    assert settings(regions=[{**region, "box": [1, 2, 30, 40], "turn": 9}], rules={"rising": True}) == same
+    assert settings(regions=[{**region, "rules": {"digits": 5}}]) == same
+    others = ({"name": "water"}, {"unit": "m³"}, {"unit": "m³", "device_class": "gas"}, {"state_class": "none"})
+    for other in others:
+        assert settings(regions=[{**region, **other}], rules={}) != same
+    for keys in ({"regions": [region]}, {"rules": {}}, {"regions": [region], "rules": {}, "mqtt": {"host": "c"}}):
+        assert settings(**keys) != same
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +132,7 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
         monkeypatch.delitem(sys.modules, f"digitcam.edge.sinks.{module}")
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
     with pytest.raises(ConfigError, match=r"^\[mqtt\] needs paho.*: pip install 'digitcam\[mqtt\]'$"):
-        open_sinks(RunConfig(mqtt=Mqtt(host="b")))
+        made(RunConfig(mqtt=Mqtt(host="b")))
 
 
 # The broker
@@ -110,8 +141,9 @@ def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPat
 class Broker(NamedTuple):
     """A mosquitto that knows three.
 
-    `edge` may write below meter/ and its own device's discovery, and read what Home Assistant says of itself; `viewer`
-    may read everything; `house` is Home Assistant. `certificate` is a port that wants a client certificate for a login.
+    `edge` may write below meter/ and its own device's discovery, and read what Home Assistant says of itself and asks
+    for; `viewer` may read everything; `house` is Home Assistant. `certificate` is a port that wants a client
+    certificate for a login.
     """
 
     plain: int
@@ -184,6 +216,9 @@ user edge
 topic write meter/#
 topic write homeassistant/device/#
 topic read homeassistant/status
+topic read meter/+/set_value
+topic read meter/+/+/set_value
+topic read meter/+/snapshot
 user viewer
 topic read #
 user house
@@ -308,13 +343,16 @@ def break_connection(sink: MqttSink) -> None:
 
 
 def test_a_subscriber_receives_all_in_order(broker: Broker, subscriber: Subscriber, topic: str) -> None:
-    with MqttSink(broker.config(topic=topic)) as sink:
-        sink.send([SECOND], None)
-        sink.send([READING, SECOND], "07")
-        sink.send([READING], "07")
-        sink.send([READING], "08")
+    with opened(broker.config(topic=topic)) as sink:
+        send(sink, [SECOND], None)
+        send(sink, [READING, SECOND], "07")
+        send(sink, [READING], "07")
+        send(sink, [READING], "08")
     got = [subscriber.next() for _ in range(9)]
-    report = b'{"confidence":0.9,"last_accepted":null,"frames_per_second":null,"rejected":1,"dropped":0}'
+    report = (
+        b'{"confidence":0.9,"last_accepted":null,"frames_per_second":null,"rejected":1,"dropped":0,'
+        b'"camera":null,"camera_problem":null,"frames_dropped":null,"reopened":null}'
+    )
     assert [(t.removeprefix(topic), decode_reading(p) if t.endswith("reading") else p) for t, p, _ in got] == [
         ("/status", b"online"),
         ("/reading", SECOND),
@@ -331,8 +369,8 @@ def test_a_subscriber_receives_all_in_order(broker: Broker, subscriber: Subscrib
 
 def test_who_comes_late_learns_the_number_and_the_status_but_no_old_reading(broker: Broker, topic: str) -> None:
     config = broker.config(topic=topic)
-    with MqttSink(config) as sink:
-        sink.send([READING], "07")
+    with opened(config) as sink:
+        send(sink, [READING], "07")
         assert sink._broker.settle()
         assert retained(broker, topic)[f"{topic}/status"] == b"online"
     left = retained(broker, topic)
@@ -346,12 +384,12 @@ def test_who_comes_late_learns_the_number_and_the_status_but_no_old_reading(brok
 def test_the_broker_itself_says_offline_when_the_connection_breaks(
     broker: Broker, subscriber: Subscriber, topic: str
 ) -> None:
-    with MqttSink(broker.config(topic=topic)) as sink:
+    with opened(broker.config(topic=topic)) as sink:
         assert subscriber.next() == (f"{topic}/status", b"online", False)
         break_connection(sink)
         assert subscriber.next() == (f"{topic}/status", b"offline", False)
         # paho connects again after a second; what is sent meanwhile is not lost.
-        sink.send([READING], None)
+        send(sink, [READING], None)
         assert sink._broker.settle()
     got = [subscriber.next() for _ in range(4)]
     assert [decode_reading(p) for t, p, _ in got if t == f"{topic}/reading"] == [READING]
@@ -360,8 +398,8 @@ def test_the_broker_itself_says_offline_when_the_connection_breaks(
 
 def test_over_tls_with_an_authority_of_its_own(broker: Broker, subscriber: Subscriber, topic: str) -> None:
     config = broker.config(topic=topic, port=broker.tls, tls=True, ca_file=str(broker.folder / "ca.crt"))
-    with MqttSink(config) as sink:
-        sink.send([READING], "07")
+    with opened(config) as sink:
+        send(sink, [READING], "07")
     got = [subscriber.next()[:2] for _ in range(5)]
     assert got[2] == (f"{topic}/number", b"07")
     assert homeassistant.discovery_topic(config) in retained(broker, topic)
@@ -370,8 +408,8 @@ def test_over_tls_with_an_authority_of_its_own(broker: Broker, subscriber: Subsc
 def test_a_client_certificate_is_a_login(broker: Broker, topic: str) -> None:
     files = {name: str(broker.folder / file) for name, file in CLIENT.items()}
     config = Mqtt(host="127.0.0.1", port=broker.certificate, topic=topic, **files)
-    with MqttSink(config) as sink:
-        sink.send([READING], "07")
+    with opened(config) as sink:
+        send(sink, [READING], "07")
     assert retained(broker, topic)[f"{topic}/number"] == b"07"
     del files["cert_file"], files["key_file"]
     assert refusal(Mqtt(host="127.0.0.1", port=broker.certificate, topic=topic, **files)).endswith("mqtt.cert_file")
@@ -380,16 +418,16 @@ def test_a_client_certificate_is_a_login(broker: Broker, topic: str) -> None:
 def test_a_password_from_the_environment(broker: Broker, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = broker.config(topic=topic, password_file=None, password_env="METER_PASSWORD")
     with pytest.raises(ConfigError, match=r"^mqtt\.password_env: the environment has no METER_PASSWORD: set it$"):
-        MqttSink(config).__enter__()
+        opened(config).__enter__()
     monkeypatch.setenv("METER_PASSWORD", "edge")
     assert refusal(config).endswith("refuses the login: Not authorized")
     monkeypatch.setenv("METER_PASSWORD", "edge pass")
-    with MqttSink(config) as sink:
-        sink.send([READING], None)
+    with opened(config) as sink:
+        send(sink, [READING], None)
 
 
 def refusal(config: Mqtt) -> str:
-    with pytest.raises(SinkError) as caught, MqttSink(config):
+    with pytest.raises(SinkError) as caught, opened(config):
         pytest.fail("the broker let us in")
     message = str(caught.value)
     assert "\n" not in message
@@ -430,8 +468,8 @@ def test_nobody_there() -> None:
 def test_a_topic_the_broker_does_not_allow(broker: Broker) -> None:
     needs = r"other/\.\.\. or homeassistant/device/digitcam_other/config"
     refused = pytest.raises(SinkError, match=rf"refuses messages to {needs}: Not authorized: allow it in the broker's")
-    with refused, MqttSink(broker.config(topic="other")) as sink:
-        sink.send([READING], "07")
+    with refused, opened(broker.config(topic="other")) as sink:
+        send(sink, [READING], "07")
 
 
 # The broker goes away after a good start
@@ -456,17 +494,17 @@ def seqs(messages: list[tuple[str, bytes, bool]]) -> list[int]:
 
 def test_a_broker_killed_and_started_again_loses_nothing(mortal: Mortal, told: queue.Queue[str]) -> None:
     config = mortal.broker.config()
-    with MqttSink(config) as sink:
-        sink.send([numbered(0)], "07")
+    with opened(config) as sink:
+        send(sink, [numbered(0)], "07")
         assert sink._broker.settle()
         # Stopped, it takes what we send and confirms nothing: 7 of these are sent, the others wait.
         mortal.process.send_signal(signal.SIGSTOP)
         for seq in range(1, 31):
-            sink.send([numbered(seq)], "08")
+            send(sink, [numbered(seq)], "08")
         mortal.kill()
         assert told.get(timeout=WAIT_S).startswith("connection lost: ")
         for seq in range(31, 41):
-            sink.send([numbered(seq)], "09")
+            send(sink, [numbered(seq)], "09")
 
         # A sink that is quicker than the subscriber would prove nothing.
         watched, connected = threading.Event(), sink._broker._client.on_connect
@@ -494,16 +532,16 @@ def test_a_queue_too_long_drops_the_oldest_and_tells_how_many(
     monkeypatch.setattr(broker_module, "IN_FLIGHT", 2)
     monkeypatch.setattr(broker_module, "WAITING", 3)
     subscriber = Subscriber(mortal.broker, "meter")
-    with MqttSink(mortal.broker.config()) as sink:
-        sink.send([numbered(0)], None)
+    with opened(mortal.broker.config()) as sink:
+        send(sink, [numbered(0)], None)
         assert sink._broker.settle()
         mortal.process.send_signal(signal.SIGSTOP)
         for seq in range(1, 11):
-            sink.send([numbered(seq)], None)
+            send(sink, [numbered(seq)], None)
         mortal.process.send_signal(signal.SIGCONT)
         assert sink._broker.settle()
         sink._report_at_s = 0.0  # time for diagnostics
-        sink.send([numbered(11)], None)
+        send(sink, [numbered(11)], None)
     got = [subscriber.next() for _ in range(11)]
     subscriber.close()
     # 1 and 2 were sent, 3 to 10 had three places.
@@ -514,17 +552,17 @@ def test_a_queue_too_long_drops_the_oldest_and_tells_how_many(
 
 
 def test_no_more_is_sent_at_once_than_the_broker_takes(broker: Broker, topic: str) -> None:
-    with MqttSink(broker.config(topic=topic)) as sink:
+    with opened(broker.config(topic=topic)) as sink:
         assert sink._broker._limit == 7  # max_inflight_messages
 
 
 def test_a_login_refused_later_is_told_and_waited_for(mortal: Mortal, told: queue.Queue[str]) -> None:
-    with MqttSink(mortal.broker.config()) as sink:
+    with opened(mortal.broker.config()) as sink:
         for password, says in (("other", "the broker refuses the login: Not authorized"), ("edge pass", "connected")):
             mortal.kill()
             set_password(mortal.broker, "edge", password)
             mortal.start()
-            sink.send([READING], "07")
+            send(sink, [READING], "07")
             while not (text := told.get(timeout=WAIT_S)).startswith(says):
                 pass
         assert text == "connected again; 0 messages were dropped so far"
@@ -537,9 +575,9 @@ def test_a_broker_away_at_the_end(
     for module in (broker_module, mqtt):
         monkeypatch.setattr(module, "ANSWER_S", 1.0)
     unconfirmed = pytest.raises(SinkError, match=r"has not confirmed the last messages in 1 s$")
-    with unconfirmed, MqttSink(mortal.broker.config()) as sink:
+    with unconfirmed, opened(mortal.broker.config()) as sink:
         mortal.kill()
-        sink.send([READING], "07")
+        send(sink, [READING], "07")
     assert capfd.readouterr().err.count("connection lost: ") == 1
 
 
@@ -550,8 +588,8 @@ def test_home_assistants_birth_brings_everything_again(broker: Broker, topic: st
     house = Subscriber(broker, topic, "homeassistant/device")
     config = broker.config(topic=topic)
     found = homeassistant.discovery_topic(config)
-    with MqttSink(config) as sink:
-        sink.send([READING], "07")
+    with opened(config) as sink:
+        send(sink, [READING], "07")
         assert sink._broker.settle()
         house.publish("homeassistant/status", "offline")
         house.publish("homeassistant/status", "online")
@@ -567,24 +605,24 @@ def test_home_assistants_birth_brings_everything_again(broker: Broker, topic: st
 def test_a_birth_of_long_ago_is_no_news(broker: Broker, topic: str) -> None:
     house = Subscriber(broker, topic)
     house.publish("homeassistant/status", "online", retain=True)
-    with MqttSink(broker.config(topic=topic)) as sink:
-        sink.send([READING], None)
+    with opened(broker.config(topic=topic)) as sink:
+        send(sink, [READING], None)
     house.publish("homeassistant/status", "", retain=True)
     assert [house.next()[0].rpartition("/")[2] for _ in range(4)] == ["status", "reading", "diagnostics", "status"]
     house.close()
 
 
 def test_without_discovery_nothing_is_said_to_home_assistant(broker: Broker, topic: str) -> None:
-    with MqttSink(broker.config(topic=topic, discovery=False)) as sink:
-        sink.send([READING], "07")
+    with opened(broker.config(topic=topic, discovery=False)) as sink:
+        send(sink, [READING], "07")
     assert set(retained(broker, topic)) == {f"{topic}/{name}" for name in ("status", "number", "diagnostics")}
 
 
 def test_forget_deletes_all_that_is_retained(
     broker: Broker, topic: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with MqttSink(broker.config(topic=topic)) as sink:
-        sink.send([READING], "07")
+    with opened(broker.config(topic=topic)) as sink:
+        send(sink, [READING], "07")
     assert len(retained(broker, topic)) == 4
     (tmp_path / "run.toml").write_text(f"""
         model = "not looked at"
@@ -610,6 +648,190 @@ def test_forget_without_a_broker_or_a_login(broker: Broker) -> None:
         forget_all(RunConfig(mqtt=wrong))
 
 
+# Regions and commands
+
+
+GAS = Region(name="gas", box=(0, 0, 1, 1), rules=Rules(digits=5, decimals=1))
+CLOCK = Region(name="clock", box=(0, 0, 1, 1))
+
+
+def after(subscriber: Subscriber, last: str) -> list[tuple[str, bytes]]:
+    """Return what is received up to a topic."""
+    got = [subscriber.next()[:2]]
+    while got[-1][0] != last:
+        got.append(subscriber.next()[:2])
+    return got
+
+
+def test_each_region_has_its_number_and_readings_say_theirs(broker: Broker, subscriber: Subscriber, topic: str) -> None:
+    config = broker.config(topic=topic)
+    gas, clock = (msgspec.structs.replace(READING, region=name) for name in ("gas", "clock"))
+    with opened(config, regions=(GAS, CLOCK)) as sink:
+        for number in ("0041.7", "0041.7", "0041.8"):
+            found = [readings.outcome(gas, number, "gas"), readings.outcome([clock, SECOND], None, "clock")]
+            sink.send(readings.frame(), found)
+        sink._broker.settle()
+        device = json.loads(retained(broker, topic)[homeassistant.discovery_topic(config)])
+    got = after(subscriber, f"{topic}/status")[1:] + after(subscriber, f"{topic}/status")
+    assert [payload for t, payload in got if t == f"{topic}/gas/number"] == [b"0041.7", b"0041.8"]
+    assert not [t for t, _ in got if t in (f"{topic}/clock/number", f"{topic}/number")]
+    assert [decode_reading(p).region for t, p in got if t == f"{topic}/reading"] == ["gas", "clock", ""] * 3
+    states = {key: entity.get("state_topic") for key, entity in device["components"].items()}
+    assert states["gas_number"] == f"{topic}/gas/number"
+    assert states["clock_number"] == f"{topic}/clock/number"
+    assert device["components"]["gas_set_value"]["command_topic"] == f"{topic}/gas/set_value"
+
+
+def test_numbers_are_set_by_whom_the_broker_lets(broker: Broker, topic: str) -> None:
+    house, desk = Subscriber(broker, "end"), readings.desk()
+    # What was said before we came is old news.
+    house.publish(f"{topic}/gas/set_value", "111.1", retain=True)
+    with opened(broker.config(topic=topic), desk, regions=(GAS, CLOCK)) as sink:
+        assert sink._broker.settle()
+        house.publish(f"{topic}/clock/set_value", "12")  # it has no rules
+        house.publish(f"{topic}/set_value", "13")  # the whole frame is not read
+        house.publish(f"{topic}/gas/set_value", " 0041.7\n")
+        house.publish(f"{topic}/gas/set_value", "9" * 500)
+        wanted: list[SetNumber] = []
+        while len(wanted) < 2:
+            assert desk.control.wake.wait(WAIT_S)
+            wanted += desk.control.taken()[1]
+    house.publish(f"{topic}/gas/set_value", "", retain=True)
+    house.close()
+    assert wanted == [SetNumber("gas", "0041.7"), SetNumber("gas", "9" * 40)]
+
+
+def test_the_whole_frames_number_is_set(broker: Broker, topic: str) -> None:
+    house, desk = Subscriber(broker, "end"), readings.desk()
+    with opened(broker.config(topic=topic), desk, rules=Rules()) as sink:
+        assert sink._broker.settle()
+        house.publish(f"{topic}/set_value", "13")
+        assert desk.control.wake.wait(WAIT_S)
+    house.close()
+    assert desk.control.taken() == (False, [SetNumber("", "13")])
+
+
+def test_a_snapshot_is_the_next_frame_and_is_not_kept(broker: Broker, subscriber: Subscriber, topic: str) -> None:
+    house = Subscriber(broker, "end")
+    with opened(broker.config(topic=topic)) as sink:
+        assert sink._broker.settle()
+        asked = threading.Event()
+        snap = sink._broker.listen[f"{topic}/snapshot"]
+        sink._broker.listen = {f"{topic}/snapshot": lambda message: (snap(message), asked.set())}  # type: ignore[dict-item]
+        house.publish(f"{topic}/snapshot", "PRESS")
+        assert asked.wait(WAIT_S)
+        for _ in range(2):
+            sink.send(readings.frame(width=64, height=48), [readings.outcome(READING)])
+    house.close()
+    got = after(subscriber, f"{topic}/status")[1:] + after(subscriber, f"{topic}/status")
+    (jpeg,) = [payload for t, payload in got if t == f"{topic}/picture"]
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert jpeg.startswith(b"\xff\xd8")
+    assert picture is not None and picture.shape == (48, 64, 3)
+    assert picture.max() > 50  # boxes on black
+    assert set(retained(broker, topic)) == {
+        homeassistant.discovery_topic(broker.config(topic=topic)),
+        *(f"{topic}/{name}" for name in ("status", "diagnostics")),
+    }
+
+
+def test_without_commands_nothing_is_listened_to(broker: Broker) -> None:
+    assert set(opened(broker.config(), rules=Rules())._broker.listen) == {
+        "homeassistant/status",
+        "meter/one/snapshot",
+        "meter/one/set_value",
+    }
+    assert set(opened(broker.config(commands=False), rules=Rules())._broker.listen) == {"homeassistant/status"}
+    assert opened(broker.config(commands=False, discovery=False))._broker.listen == {}
+
+
+def test_a_broker_that_does_not_let_us_listen(tmp_path: Path) -> None:
+    # An acl_file of mosquitto's lets anybody subscribe and then delivers nothing; this plugin refuses.
+    plugin = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
+    if plugin is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            "mosquitto has no mosquitto_dynamic_security.so"
+        )
+    access = {"publishClientSend": True, "publishClientReceive": True, "subscribe": False, "unsubscribe": True}
+    (tmp_path / "access.json").write_text(json.dumps({"defaultACLAccess": access}))
+    (tmp_path / "access.json").chmod(0o600)
+    port = free_port()
+    (tmp_path / "conf").write_text(f"""
+user root
+allow_anonymous true
+plugin {plugin}
+plugin_opt_config_file {tmp_path}/access.json
+listener {port} 127.0.0.1
+""")
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([tool("mosquitto"), "-c", tmp_path / "conf"], stdout=log, stderr=log)
+    try:
+        wait_for(port, process, tmp_path / "log")
+        config = Mqtt(host="127.0.0.1", port=port, tls=False, topic="meter", discovery=False)
+        with pytest.raises(SinkError) as caught, opened(config) as sink:
+            assert sink._broker.settle()
+            send(sink, [READING], None)
+        assert str(caught.value) == (
+            f"mqtt://127.0.0.1:{port}: the broker refuses to let us read meter/snapshot: Not authorized: "
+            "allow it in the broker's ACL or set mqtt.discovery and mqtt.commands = false"
+        )
+        with opened(msgspec.structs.replace(config, commands=False)) as sink:
+            send(sink, [READING], "07")
+    finally:
+        process.terminate()
+        process.wait(WAIT_S)
+
+
+def test_forget_deletes_the_regions_topics_too(broker: Broker, topic: str) -> None:
+    config = broker.config(topic=topic)
+    with opened(config, regions=(GAS, CLOCK)) as sink:
+        sink.send(readings.frame(), [readings.outcome(READING, "7", region) for region in ("gas", "clock")])
+    assert set(retained(broker, topic)) == {
+        homeassistant.discovery_topic(config),
+        *(f"{topic}/{name}" for name in ("status", "diagnostics", "gas/number", "clock/number")),
+    }
+    assert len(forget_all(RunConfig(mqtt=config, regions=(GAS, CLOCK)))) == 5
+    assert retained(broker, topic) == {}
+
+
+def test_a_reload_with_other_settings_connects_anew(broker: Broker, subscriber: Subscriber, topic: str) -> None:
+    def write(below: str, port: int = broker.plain) -> None:
+        path.write_text(f"""
+            [mqtt]
+            host = "127.0.0.1"
+            port = {port}
+            topic = "{topic}/{below}"
+            username = "edge"
+            password_file = "{broker.folder}/edge.secret"
+            tls = false
+        """)
+
+    path, control = broker.folder / "run.toml", Control()
+    write("a")
+    file = ConfigFile(path)
+    with Parts() as parts:
+        runner = Runner(file.load(), file, control, parts)
+        frames = runner.frames()
+        source = runner.source
+        # The second cannot be reached, and the first is connected to again; the third can.
+        for seq, (below, port) in enumerate((("a", broker.plain), ("b", free_port()), ("c", broker.plain))):
+            frame = next(frames)
+            runner.read(frame)
+            assert frame.seq == seq
+            write(below, port)
+            control.ask_reload()
+        frame = next(frames)
+        runner.read(frame)
+        assert (frame.seq, runner.source) == (3, source)
+    states = []
+    while len(states) < 6:
+        t, payload, _ = subscriber.next()
+        if t.endswith("/status"):
+            states.append((t.removeprefix(f"{topic}/"), payload))
+    on, off = (("a/status", b"online"), ("a/status", b"offline"))
+    assert states == [on, off, on, off, ("c/status", b"online"), ("c/status", b"offline")]
+
+
 # Files
 
 
@@ -617,13 +839,13 @@ def test_forget_without_a_broker_or_a_login(broker: Broker) -> None:
 def test_files_that_are_not_there(tmp_path: Path, key: str) -> None:
     config = msgspec.structs.replace(Mqtt(host="127.0.0.1", username="me"), **{key: str(tmp_path / "gone")})
     with pytest.raises(ConfigError, match=rf"gone: cannot read mqtt.{key}: .*No such file"):
-        MqttSink(config).__enter__()
+        opened(config).__enter__()
 
 
 def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate\n")
     with pytest.raises(ConfigError, match=r"ca\.pem: cannot read mqtt.ca_file"):
-        MqttSink(Mqtt(host="127.0.0.1", ca_file=str(tmp_path / "ca.pem"))).__enter__()
+        opened(Mqtt(host="127.0.0.1", ca_file=str(tmp_path / "ca.pem"))).__enter__()
 
 
 @pytest.mark.parametrize(
@@ -638,5 +860,5 @@ def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
 def test_client_certificates_that_cannot_be_used(broker: Broker, files: dict[str, str], message: str) -> None:
     paths = {key: str(broker.folder / name) for key, name in files.items()}
     with pytest.raises(ConfigError, match=message) as caught:
-        MqttSink(Mqtt(host="127.0.0.1", port=broker.tls, **paths)).__enter__()
+        opened(Mqtt(host="127.0.0.1", port=broker.tls, **paths)).__enter__()
     assert "\n" not in str(caught.value)

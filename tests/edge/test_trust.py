@@ -3,42 +3,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
-from math import prod
 
 import pytest
+import readings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digitcam.core.reading import Latency, Model, ReadDigit, Reading
+from digitcam.core.reading import Reading
 from digitcam.edge.config import Rules
 from digitcam.edge.trust import HISTORY, Trust
 from digitcam.edge.voting import agreed, standings, turning
 
 START = datetime(2026, 3, 1, 22, 0, tzinfo=timezone.utc)
-ACCEPT = 0.3
 few = settings(max_examples=60, deadline=None)
 METER = Rules(digits=6, decimals=1, pattern=r"\d{5}\.\d", rising=True, wheels=True, per_minute=0.5)
 
 
 def reading(number: str, at_s: float = 0, confidences: Sequence[float] | None = None) -> Reading:
-    """What the reader makes of a number, its digits' confidences 0.99 unless given."""
-    confidences = confidences or [0.99] * len(number)
-    confidence = prod(confidences) if number else 0.0
-    reason = "" if number and confidence >= ACCEPT else "low_confidence" if number else "no_number"
-    return Reading(
-        ts=START + timedelta(seconds=at_s),
-        seq=0,
-        source="test:",
-        number=number,
-        digits=tuple(ReadDigit(d, c, (0, 0, 1, 1)) for d, c in zip(number, confidences, strict=True)),
-        box=(0, 0, 0, 0),
-        confidence=confidence,
-        accepted=not reason,
-        reason=reason,
-        previous=None,
-        model=Model("test", "", ""),
-        latency_ms=Latency(0, 0, 0, 0, 0),
-    )
+    return readings.reading(number, confidences, ts=START + timedelta(seconds=at_s))
 
 
 def feed(trust: Trust, numbers: Sequence[str], start_s: float = 0, step_s: float = 1) -> Trust:
@@ -312,6 +294,112 @@ def test_a_disagreement_that_goes_away_is_forgotten() -> None:
     rules = Rules(window=1, needed=1, rising=True, takeover_s=60)
     trust = feed(Trust(rules), ["500", *["400"] * 50, "500", *["400"] * 50])
     assert (trust.number, kinds(trust)) == ("500", ["trusted"])
+
+
+# What somebody says
+
+
+def test_what_is_told_stands_at_once_and_the_frames_begin_anew() -> None:
+    trust = feed(Trust(METER), ["903117"] * 4)
+    # Another number has half of what it takes to take over.
+    trust = feed(trust, ["003117"] * 4, start_s=4)
+    assert trust.rival is not None
+    now = START + timedelta(seconds=20)
+    told = trust.told("00311.7", now)
+    assert (told.number, told.votes, told.rival, told.held) == ("00311.7", (), None, False)
+    assert told.history[:-1] == trust.history
+    assert told.history[-1] == (now, "set", "00311.7 is trusted, for somebody said so")
+    # Frames that say the same are accepted as soon as enough of them do, and none is a takeover.
+    told = feed(told, ["003117"] * 4, start_s=21)
+    assert (told.number, told.objection, kinds(told)) == ("00311.7", None, ["trusted", "set"])
+
+
+def test_what_is_told_is_no_longer_held() -> None:
+    trust = feed(Trust(METER), [*["003117"] * 3, ""], step_s=400)
+    assert (trust.held, kinds(trust)) == (True, ["trusted", "held"])
+    trust = trust.told("312.5", START + timedelta(seconds=1300))
+    assert (trust.number, trust.held) == ("00312.5", False)
+    assert kinds(feed(trust, [""], start_s=1310)) == ["trusted", "held", "set"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "said", "number"),
+    [
+        (METER, "00311.7", "00311.7"),
+        (METER, "311.7", "00311.7"),
+        # Without the point: all digits, those behind it too.
+        (METER, "003117", "00311.7"),
+        (METER, "7", "00000.7"),
+        (Rules(digits=5), "42", "00042"),
+        (Rules(), "0042", "0042"),
+        (Rules(leading_zeros="strip"), "0042", "42"),
+        (Rules(decimals=2), "0.05", "0.05"),
+    ],
+)
+def test_a_number_told_is_filled_with_zeros(rules: Rules, said: str, number: str) -> None:
+    assert Trust(rules).told(said, START).number == number
+
+
+@pytest.mark.parametrize(
+    ("rules", "said", "why"),
+    [
+        (METER, "311.75", r"311\.75 has its point elsewhere than rules\.decimals = 1 has it"),
+        (METER, "311.", r"311\. has its point elsewhere"),
+        (Rules(), "4.2", r"4\.2 has its point elsewhere than rules\.decimals = 0"),
+        (METER, "1234567", r"1234567 has 7 digits, rules\.digits is 6"),
+        (Rules(decimals=2), "12", r"12 has too few digits for rules\.decimals = 2"),
+        (Rules(pattern="[1-3]+"), "124", r"124 does not fit rules\.pattern, \[1-3\]\+"),
+        (Rules(), "", r"'' is no number: write at most 20 digits"),
+        (Rules(), ".", r"'\.' is no number"),
+        (Rules(), "-5", r"'-5' is no number"),
+        (Rules(), "1.2.3", r"'1\.2\.3' is no number"),
+        (Rules(), "٣", r"is no number"),
+        (Rules(), "1\n", r"'1\\n' is no number"),
+        # Python refuses to make an int of so many, frames later.
+        (Rules(), "9" * 5000, r"is no number: write at most 20 digits"),
+    ],
+)
+def test_what_cannot_be_told(rules: Rules, said: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as caught:
+        Trust(rules).told(said, START)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_oldest_events_are_forgotten() -> None:
+    trust = Trust(Rules())
+    for number in range(HISTORY + 3):
+        trust = trust.told(str(number), START)
+    assert len(trust.history) == HISTORY
+    assert trust.history[0].line.startswith("3 is trusted")
+
+
+# The clock jumps
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_clock_that_jumps_by_a_year_neither_loses_the_number_nor_freezes_it(years: int) -> None:
+    rules = Rules(window=3, needed=2, digits=5, rising=True, per_minute=6, takeover_s=600)
+    trust = feed(Trust(rules), ["00417"] * 3)
+    jump_s = years * 365 * 86400
+    # Every frame says what stands, whatever the clock says.
+    for i in range(3):
+        trust, (judged,) = trust.after([reading("00417", jump_s + i)])
+        assert (trust.number, judged.accepted, trust.held) == ("00417", True, False)
+    # And it goes on by one each ten seconds.
+    for i in range(1, 10):
+        trust = feed(trust, [f"{417 + i:05d}"] * 3, jump_s + 10 * i)
+        assert trust.number == f"{417 + i:05d}"
+    assert kinds(trust) == ["trusted"]
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_number_that_changes_while_the_clock_jumps_is_trusted_within_the_takeover(years: int) -> None:
+    rules = Rules(window=3, needed=2, digits=5, rising=True, per_minute=6, takeover_s=600)
+    trust = feed(Trust(rules), ["00417"] * 3)
+    jump_s = years * 365 * 86400
+    for i in range(63):
+        trust = feed(trust, ["00422"], jump_s + 10 * i)
+    assert (trust.number, trust.held) == ("00422", False)
 
 
 # Whatever is read

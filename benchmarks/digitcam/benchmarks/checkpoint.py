@@ -55,4 +55,4 @@ class CheckpointReader(Reader):
         )
         self.accept = self.card.thresholds.accept
         self.model = Model(recipe.name, "torch", hashlib.sha256(path.read_bytes()).hexdigest())
-        self.previous = None
+        self.previous = {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
+import numpy as np
 
+from digitcam.core.arrays import FloatArray
 from digitcam.core.decode import Line
-from digitcam.core.preprocess import Letterbox
 
 SCHEMA = 1
 
@@ -50,6 +52,8 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Counts the frames of a source from 0.
     source
         The image path or source URI as given.
+    region
+        The name of the part of the frame that was read; empty for the whole frame.
     number
         The digits as a string: leading zeros count.
     confidence
@@ -57,13 +61,14 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     accepted, reason
         Whether it counts, and if not, why: `no_number`, `low_confidence`, or a reason of `digitcam.edge.trust`.
     previous
-        The last accepted number of this source, null at first.
+        The last accepted number of this source and region, null at first.
     """
 
     schema: int = SCHEMA
     ts: datetime
     seq: int
     source: str
+    region: str = ""
     number: str
     digits: tuple[ReadDigit, ...]
     box: BoxXYWH
@@ -85,13 +90,18 @@ def decode_reading(line: bytes | str) -> Reading:
     return msgspec.json.decode(line, type=Reading)
 
 
-def describe(line: Line, placement: Letterbox) -> tuple[tuple[ReadDigit, ...], BoxXYWH]:
-    """Return a decoded line's digits and box in pixels of the frame, rounded to 0.01 px and 0.0001."""
+def describe(line: Line, to_frame: Callable[[FloatArray], FloatArray]) -> tuple[tuple[ReadDigit, ...], BoxXYWH]:
+    """Return a decoded line's digits and box in pixels of the frame, rounded to 0.01 px and 0.0001.
+
+    to_frame
+        Maps boxes [..., 4] in pixels of the network's input to pixels of the frame.
+    """
+    boxes = to_frame(np.array([*(digit.box_xywh for digit in line.digits), line.box_xywh])).tolist()
     digits = tuple(
-        ReadDigit(d.value, round(d.confidence, 4), _rounded(placement.to_frame(d.box_xywh).tolist()))
-        for d in line.digits
+        ReadDigit(digit.value, round(digit.confidence, 4), _rounded(box))
+        for digit, box in zip(line.digits, boxes[:-1], strict=True)
     )
-    return digits, _rounded(placement.to_frame(line.box_xywh).tolist())
+    return digits, _rounded(boxes[-1])
 
 
 def _rounded(box: list[float]) -> BoxXYWH:

@@ -6,12 +6,13 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 
-from digitcam.core.arrays import UInt8Array
+from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.bundle import Bundle
 from digitcam.core.decode import Line, decode
 from digitcam.core.preprocess import letterbox
 from digitcam.core.reading import Latency, Model, Reading, describe
 from digitcam.edge import engines
+from digitcam.edge.regions import View, views
 from digitcam.edge.sources import Frame
 
 
@@ -31,7 +32,7 @@ def image_reader(bundle: Bundle, format: str) -> Callable[[Sequence[UInt8Array]]
 
 
 class Reader:
-    """Reads frames with one network of a bundle; remembers the last accepted number."""
+    """Reads frames with one network of a bundle; remembers the last accepted number of each region."""
 
     def __init__(
         self, bundle: Bundle, format: str | None = None, threads: int = 1, accept: float | None = None
@@ -41,18 +42,26 @@ class Reader:
         self.card = bundle.card
         self.accept = bundle.card.thresholds.accept if accept is None else accept
         self.model = Model(bundle.card.name, format, bundle.card.files[f"model.{format}"])
-        self.previous: str | None = None
+        self.previous: dict[str, str] = {}
 
     def read(self, frame: Frame) -> list[Reading]:
         """Return the numbers in a frame, best first; one reading with an empty number when there is none."""
+        return self.read_view(frame, views(frame.image, ())[0])
+
+    def read_view(self, frame: Frame, view: View) -> list[Reading]:
+        """Return the numbers in a part of a frame, as `read` does."""
         start = time.perf_counter()
-        tensor, placement = letterbox(frame.image, self.card.input)
+        tensor, placement = letterbox(view.image, self.card.input)
         prepared = time.perf_counter()
         outputs = self.engine.run(tensor)
         inferred = time.perf_counter()
         head, thresholds = self.card.head, self.card.thresholds
+
+        def placed(boxes_xywh: FloatArray) -> FloatArray:
+            return view.to_frame(placement.to_frame(boxes_xywh))
+
         lines = decode(outputs["logits"][0], outputs["boxes"][0], head, thresholds)
-        described = [(line, *describe(line, placement)) for line in lines or [Line(())]]
+        described = [(line, *describe(line, placed)) for line in lines or [Line(())]]
         marks = (start, prepared, inferred, time.perf_counter())
         times = [frame.capture_ms, *((b - a) * 1e3 for a, b in itertools.pairwise(marks))]
         latency = Latency(*(round(ms, 3) for ms in (*times, sum(times))))
@@ -65,17 +74,18 @@ class Reader:
                     ts=frame.ts,
                     seq=frame.seq,
                     source=frame.source,
+                    region=view.region,
                     number=line.number,
                     digits=digits,
                     box=box,
                     confidence=round(confidence, 4),
                     accepted=not reason,
                     reason=reason,
-                    previous=self.previous,
+                    previous=self.previous.get(view.region),
                     model=self.model,
                     latency_ms=latency,
                 )
             )
         if readings[0].accepted:
-            self.previous = readings[0].number
+            self.previous[view.region] = readings[0].number
         return readings

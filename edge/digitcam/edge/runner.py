@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,23 +14,35 @@ from typing import TYPE_CHECKING
 from digitcam.core import draw
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import open_bundle
-from digitcam.core.errors import ConfigError, SourceError
-from digitcam.core.reading import Reading
+from digitcam.core.errors import DigitcamError, SourceError
 from digitcam.edge import service
-from digitcam.edge.config import RunConfig, Web
+from digitcam.edge.config import ConfigFile, RunConfig
+from digitcam.edge.control import Control, SetNumber
+from digitcam.edge.health import Health
+from digitcam.edge.outcome import Outcome
+from digitcam.edge.parts import Parts
 from digitcam.edge.pipeline import Reader
-from digitcam.edge.sinks import open_sinks
-from digitcam.edge.sources import Frame, frames_until, open_source
+from digitcam.edge.regions import cut, views
+from digitcam.edge.sinks import Desk, Sink, plan_sinks
+from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
 from digitcam.edge.trust import Trust
 
 if TYPE_CHECKING:
-    from digitcam.edge.web import Page
+    from digitcam.edge.sinks.history import HistorySink
 
 SHEET_FRAMES = 12
 """How many frames a sheet shows."""
+STATUS_S = 10.0
+"""How often the service manager is told how it goes."""
 
 
-def run(config: RunConfig, frames: int | None = None, sheet: Path | None = None) -> int:
+def run(
+    config: RunConfig,
+    frames: int | None = None,
+    sheet: Path | None = None,
+    file: ConfigFile | None = None,
+    record: Path | None = None,
+) -> int:
     """Read a source's frames and send their readings; sum up on standard error at the end.
 
     Parameters
@@ -39,6 +53,10 @@ def run(config: RunConfig, frames: int | None = None, sheet: Path | None = None)
         Stop after so many; None for as long as the source gives any.
     sheet
         A picture to write of the first frames with what was read in them.
+    file
+        Where the configuration came from: SIGHUP has it read anew from there. None if it is never to change.
+    record
+        A file to keep the frames in, see `sinks.recording`.
 
     Returns
     -------
@@ -50,52 +68,181 @@ def run(config: RunConfig, frames: int | None = None, sheet: Path | None = None)
     DigitcamError
         When the configuration, model, source or a sink fails.
     """
-    reader = Reader(open_bundle(config.model), config.format, config.threads, config.accept)
-    trust = Trust(config.rules) if config.rules else None
+    control = Control()
     tally = _Tally(SHEET_FRAMES if sheet else 0)
-    with ExitStack() as stack:
-        stop = stack.enter_context(service.stopping())
-        sinks = [stack.enter_context(sink) for sink in open_sinks(config)]
-        page = stack.enter_context(_open_page(config.web)) if config.web else None
-        source = stack.enter_context(open_source(config.source))
-        for frame in islice(frames_until(source, stop), frames):
-            readings = reader.read(frame)
-            if trust:
-                trust, readings = _judge(trust, readings)
-            number = trust.number if trust else reader.previous
-            for sink in sinks:
-                sink.send(readings, number)
-            if page:
-                page.show(frame, readings, number)
-            tally.count(frame, readings)
+    with service.heeding_signals(control), Parts() as parts:
+        runner = Runner(config, file or ConfigFile(), control, parts, record)
+        for frame in islice(runner.frames(), frames):
+            tally.count(frame, runner.read(frame))
             # Only frames feed the watchdog: a camera that stalls must look dead, so that it is started anew.
             service.notify("READY=1" if tally.frames == 1 else "WATCHDOG=1")
-            if stop.is_set():
+            if control.stop:
                 break
         service.notify("STOPPING=1")
+        failed = runner.source.failed
     print(tally.summary(), file=sys.stderr)
     if sheet and tally.pictures:
         draw.write_image(sheet, draw.sheet(tally.pictures))
-    if source.failed:
+    if failed:
         return SourceError.exit_code
     return 0 if tally.accepted else 1
 
 
-def _judge(trust: Trust, readings: list[Reading]) -> tuple[Trust, list[Reading]]:
-    """Return what the rules make of a frame; what becomes of the trusted number is told on standard error."""
-    after, judged = trust.after(readings)
-    if after.history != trust.history:
-        event = after.history[-1]
-        print(f"{event.ts.isoformat(timespec='seconds')} {event.kind}: {event.line}", file=sys.stderr)
-    return after, judged
+def check(config: RunConfig, file: ConfigFile) -> None:
+    """See whether all that a configuration names can be made; nothing is opened.
+
+    Raises
+    ------
+    DigitcamError
+        As `run`, when the model, the source's URI or a sink cannot be used.
+    """
+    Reader(open_bundle(config.model), config.format, config.threads, config.accept)
+    open_source(config.source)
+    for sink in plan_sinks(config, Desk(Health(), Control(), file)):
+        sink.make()
 
 
-def _open_page(config: Web) -> Page:
-    try:
-        from digitcam.edge.web import Page
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"[web] needs {error.name}: pip install 'digitcam[web]'") from None
-    return Page(config)
+class Runner:
+    """What is open while a run goes: the source, the network, the sinks; and what is trusted of each region."""
+
+    def __init__(
+        self, config: RunConfig, file: ConfigFile, control: Control, parts: Parts, record: Path | None = None
+    ) -> None:
+        """Open all that a configuration names; what is opened is closed with `parts`."""
+        self.health = Health()
+        self._control, self._parts, self._record = control, parts, record
+        self._desk = Desk(self.health, control, file)
+        self._engine: tuple[object, ...] | None = None
+        self._previous: dict[str, str] = {}
+        self._size: tuple[int, int] | None = None
+        self._trusts: dict[str, Trust] = {}
+        self._status_at_s = 0.0
+        self._open(config)
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the source's frames until it ends or is asked to stop; do in between what is asked for."""
+        source: Source | None = None
+        frames: Iterator[Frame] = iter(())
+        while not self._control.stop:
+            if source is not self.source or isinstance(source, Waiting):
+                source = self.source
+                frames = frames_until(source, self._control.wake)
+            for frame in frames:
+                yield frame
+                if self._control.wake.is_set():
+                    break
+            else:
+                if not self._control.wake.is_set():
+                    return
+            self._attend()
+
+    def read(self, frame: Frame) -> list[Outcome]:
+        """Read a frame, send what was read to the sinks, and return it."""
+        outcomes = []
+        height, width = frame.image.shape[:2]
+        self._size = width, height
+        for view in views(frame.image, self.config.regions):
+            readings = self._reader.read_view(frame, view)
+            number, trust = self._reader.previous.get(view.region), self._trusts.get(view.region)
+            if trust:
+                after, readings = trust.after(readings)
+                self._trust(view.region, after)
+                number, trust = after.number, after
+            outcomes.append(Outcome(view.region, readings, number, trust))
+        self.health.count(outcomes)
+        for sink in self._sinks:
+            sink.send(frame, outcomes)
+        self._tell_status(outcomes)
+        return outcomes
+
+    def _open(self, config: RunConfig, anew: bool = False) -> None:
+        """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
+        engine, reader = (config.model, config.format, config.threads, config.accept), None
+        if anew or engine != self._engine:
+            reader = Reader(open_bundle(config.model), config.format, config.threads, config.accept)
+        history = self._open_history(config)
+        planned = plan_sinks(config, self._desk._replace(history=history), self._record)
+        for name in self._parts.names():
+            if name not in ("source", "history", *(sink.name for sink in planned)):
+                self._parts.drop(name)
+        self._sinks: list[Sink] = [self._parts.keep(sink.name, sink.settings, sink.make) for sink in planned]
+        if history:
+            self._sinks.append(history)
+        # The source last: it is the first to be closed.
+        self.source = self._parts.keep("source", config.source, lambda: open_source(config.source))
+        self.health.source = self.source
+        # Nothing can fail from here on.
+        if reader:
+            reader.previous = self._previous
+            self._reader, self._engine = reader, engine
+        self.config = config
+        self._trusts = {
+            name: trust if (trust := self._trusts.get(name)) and trust.rules == rules else Trust(rules)
+            for name in config.numbers
+            if (rules := config.rules_of(name))
+        }
+
+    def _open_history(self, config: RunConfig) -> HistorySink | None:
+        if config.history is None:
+            self._parts.drop("history")
+            return None
+        # SQLite is loaded only where it is needed.
+        from digitcam.edge.sinks.history import HistorySink
+
+        return self._parts.keep("history", config.history, lambda: HistorySink(config.history))
+
+    def _attend(self) -> None:
+        """Do what signals and other threads asked for."""
+        reload, numbers = self._control.taken()
+        for asked in numbers:
+            self._set(asked)
+        if reload:
+            self._reload()
+
+    def _reload(self) -> None:
+        """Read the configuration anew; one that cannot be used changes nothing."""
+        before = self.config
+        try:
+            config = self._desk.file.load()
+            if self._size and config.source == before.source:
+                # Better now than with the next frame, when there would be no way back.
+                for region in config.regions:
+                    cut(region, *self._size)
+            # Another network may have come under the same name.
+            self._open(config, anew=True)
+            _tell("the configuration was read anew")
+        except DigitcamError as error:
+            _tell(f"{error}: the configuration stays as it was")
+            self._open(before)
+
+    def _set(self, asked: SetNumber) -> None:
+        trust = self._trusts.get(asked.region)
+        if trust is None:
+            _tell(f"cannot set {asked.number!r}: {asked.region or 'the number'} has no rules")
+            return
+        try:
+            self._trust(asked.region, trust.told(asked.number, datetime.now(timezone.utc)))
+        except ValueError as error:
+            _tell(f"cannot set {asked.number!r}: {error}")
+
+    def _trust(self, region: str, after: Trust) -> None:
+        """Keep what is trusted now; what became of the number is told on standard error."""
+        before, self._trusts[region] = self._trusts[region], after
+        if after.history != before.history:
+            event = after.history[-1]
+            of = f"{region}: " if region else ""
+            print(f"{event.ts.isoformat(timespec='seconds')} {of}{event.kind}: {event.line}", file=sys.stderr)
+
+    def _tell_status(self, outcomes: list[Outcome]) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._status_at_s:
+            self._status_at_s = now_s + STATUS_S
+            stands = ", ".join(f"{o.region + ' ' if o.region else ''}{o.number or 'nothing yet'}" for o in outcomes)
+            service.notify(f"STATUS=reads {stands}")
+
+
+def _tell(text: str) -> None:
+    print(f"digitcam: {text}", file=sys.stderr)
 
 
 @dataclass
@@ -109,14 +256,15 @@ class _Tally:
     right: int = 0
     pictures: list[UInt8Array] = field(default_factory=list)
 
-    def count(self, frame: Frame, readings: list[Reading]) -> None:
-        """Add a frame; what counts is its best reading."""
+    def count(self, frame: Frame, outcomes: list[Outcome]) -> None:
+        """Add a frame; it is accepted when one of its regions is, and right when one shows its known number."""
         self.frames += 1
-        self.accepted += readings[0].accepted
+        self.accepted += any(outcome.best.accepted for outcome in outcomes)
         if frame.truth is not None:
             self.known += 1
-            self.right += readings[0].number == frame.truth
+            self.right += any(outcome.best.number == frame.truth for outcome in outcomes)
         if len(self.pictures) < self.keep:
+            readings = [reading for outcome in outcomes for reading in outcome.readings]
             self.pictures.append(draw.annotate(frame.image, readings))
 
     def summary(self) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from digitcam.core.errors import SinkError
+from digitcam.edge.control import Control
 
 
 def notify(message: str) -> None:
@@ -35,22 +35,25 @@ def notify(message: str) -> None:
 
 
 @contextmanager
-def stopping() -> Iterator[threading.Event]:
-    """Give an event that SIGTERM and SIGINT set, in place of what they do otherwise.
+def heeding_signals(control: Control) -> Iterator[None]:
+    """Have SIGTERM and SIGINT stop a run, and SIGHUP reload its configuration.
 
-    Each does so once: a second one acts as it did before, so that a source that hangs can still be interrupted.
+    To stop, each does so once: a second one acts as it did before, so that a source that hangs can be interrupted.
     """
-    stop = threading.Event()
 
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.set()
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        control.ask_stop()
         signal.signal(number, before[signal.Signals(number)])
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, on_signal)
+    def on_reload(number: int, frame: FrameType | None) -> None:
+        control.ask_reload()
+
+    handlers = {signal.SIGTERM: on_stop, signal.SIGINT: on_stop, signal.SIGHUP: on_reload}
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     try:
-        yield stop
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from digitcam.core.reading import Reading
-from digitcam.edge.config import Rules
+from digitcam.edge.config.rules import Rules
 from digitcam.edge.voting import agreed, standings, turning
 
 HISTORY = 50
@@ -35,7 +35,8 @@ class Objection(NamedTuple):
 class Event(NamedTuple):
     """What became of the trusted number.
 
-    `kind` is `trusted` (the first), `takeover` (after a jump it should not make), `held` (not read for long) or `back`.
+    `kind` is `trusted` (the first), `takeover` (after a jump it should not make), `held` (not read for long), `back`,
+    or `set` (somebody said so).
     """
 
     ts: datetime
@@ -84,6 +85,26 @@ class Trust(NamedTuple):
             return None
         number = written(self.standing.digits, self.rules)
         return re.sub(r"^0+(?=\d)", "", number) if self.rules.leading_zeros == "strip" else number
+
+    def told(self, number: str, ts: datetime) -> Trust:
+        """Return the state once somebody has said what number stands, with or without its point.
+
+        Raises
+        ------
+        ValueError
+            When it cannot be a number of this display.
+        """
+        digits = number.replace(".", "", 1)
+        if not re.fullmatch("[0-9]{1,20}", digits):
+            raise ValueError(f"{number!r} is no number: write at most 20 digits, and a point if there is one")
+        if "." in number and len(digits) - number.index(".") != self.rules.decimals:
+            raise ValueError(f"{number} has its point elsewhere than rules.decimals = {self.rules.decimals} has it")
+        digits = digits.zfill(self.rules.digits or 0)
+        if wrong := misfit(digits, self.rules):
+            raise ValueError(wrong)
+        trust = self._replace(votes=(), standing=Mark(digits, ts, ts), rival=None, held=False)
+        event = Event(ts, "set", f"{trust.number} is trusted, for somebody said so")
+        return trust._replace(history=(*self.history, event)[-HISTORY:])
 
     def after(self, readings: Sequence[Reading]) -> tuple[Trust, list[Reading]]:
         """Return the state after one more frame, and the frame's readings with what the rules say of them.

@@ -14,7 +14,8 @@ from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.canvas import Sample
 from digitcam.core.card import Thresholds
 from digitcam.core.decode import Line, decode
-from digitcam.core.metrics import Metrics, measure
+from digitcam.core.measure import measure
+from digitcam.core.metrics import Metrics
 from digitcam.core.preprocess import letterbox
 from digitcam.train.data import samples
 from digitcam.train.mnist import Split

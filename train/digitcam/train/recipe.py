@@ -84,7 +84,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What Marek (2017) measured of a recipe on test images, as far as he says; defined as in `core.metrics`.
+    """What Marek (2017) measured of a recipe on test images, as far as he says; defined as in `core.measure`.
 
     sequence, character
         Accuracies, 0..1.

@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from digitcam.core.errors import SinkError
-from digitcam.edge.config import Mqtt
+from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.sinks import credentials
 
 ANSWER_S = 10.0
@@ -128,7 +128,9 @@ class Broker:
     def check(self) -> None:
         """SinkError when the broker has refused a message or a subscription."""
         if self._refused:
-            ways = "allow it in the broker's ACL" + (" or set mqtt.discovery = false" if self.listen else "")
+            ways = "allow it in the broker's ACL" + (
+                " or set mqtt.discovery and mqtt.commands = false" if self.listen else ""
+            )
             raise SinkError(f"{self.where}: the broker refuses {self._refused}: {ways}")
 
     def settle(self) -> bool:

@@ -1,13 +1,13 @@
-"""How a broker is logged in to: the password and the certificates, wherever the configuration says they are."""
+"""How servers are checked and a broker is logged in to: certificates and password, wherever the configuration says."""
 
 from __future__ import annotations
 
-import os
 import ssl
 from pathlib import Path
 
 from digitcam.core.errors import ConfigError
-from digitcam.edge.config import Mqtt
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.secret import read_secret
 
 
 def password(config: Mqtt) -> str | None:
@@ -16,18 +16,9 @@ def password(config: Mqtt) -> str | None:
     Raises
     ------
     ConfigError
-        When the file cannot be read, or the variable is not set.
+        When the file cannot be read, the variable is not set, or there is nothing in it.
     """
-    if config.password_env is not None:
-        if (value := os.environ.get(config.password_env)) is None:
-            raise ConfigError(f"mqtt.password_env: the environment has no {config.password_env}: set it")
-        return value
-    if config.password_file is None:
-        return None
-    try:
-        return _read("password_file", config.password_file).decode().partition("\n")[0].rstrip("\r")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{config.password_file}: cannot read mqtt.password_file: {error}") from None
+    return read_secret("mqtt", "password", config.password_file, config.password_env)
 
 
 def tls_context(config: Mqtt) -> ssl.SSLContext:
@@ -38,13 +29,10 @@ def tls_context(config: Mqtt) -> ssl.SSLContext:
     ConfigError
         When a certificate or key cannot be read, is none, needs a passphrase, or does not fit the other.
     """
-    for key in ("ca_file", "cert_file", "key_file"):
+    context = verifying("mqtt", config.ca_file)
+    for key in ("cert_file", "key_file"):
         if path := getattr(config, key):
-            _read(key, path)  # ssl's own errors do not say which file it is
-    try:
-        context = ssl.create_default_context(cafile=config.ca_file)
-    except ssl.SSLError as error:
-        raise ConfigError(f"{config.ca_file}: cannot read mqtt.ca_file: {error.strerror}") from None
+            _read(f"mqtt.{key}", path)  # ssl's own errors do not say which file it is
     if config.cert_file:
         key_file = config.key_file or config.cert_file
 
@@ -60,8 +48,27 @@ def tls_context(config: Mqtt) -> ssl.SSLContext:
     return context
 
 
-def _read(key: str, path: str) -> bytes:
+def verifying(table: str, ca_file: str | None) -> ssl.SSLContext:
+    """Return what checks a server's certificate and name, by the certificates in a file or else by the system's.
+
+    table
+        Of the configuration, for errors.
+
+    Raises
+    ------
+    ConfigError
+        When the file cannot be read, or holds no certificate.
+    """
+    if ca_file:
+        _read(f"{table}.ca_file", ca_file)
     try:
-        return Path(path).read_bytes()
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as error:
+        raise ConfigError(f"{ca_file}: cannot read {table}.ca_file: {error.strerror}") from None
+
+
+def _read(key: str, path: str) -> None:
+    try:
+        Path(path).read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read mqtt.{key}: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot read {key}: {error.strerror}") from None

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from digitcam.core.reading import Reading
+from digitcam.edge.health import Report
 
 
-class Tally(NamedTuple):
-    """What was seen so far; `frames` since `since_s` (time.monotonic), all else since the start.
+def diagnostics(report: Report, dropped: int) -> dict[str, Any]:
+    """Return what is published of a run; `dropped` is how many messages were lost while the broker was away.
 
-    confidence, last_accepted
-        Of the last frame's best reading, 0..1, and when the last accepted one was taken; None before the first.
+    `camera` and what follows is null where the frames come from files.
     """
-
-    since_s: float
-    frames: int = 0
-    rejected: int = 0
-    confidence: float | None = None
-    last_accepted: datetime | None = None
-
-    def after(self, readings: list[Reading]) -> Tally:
-        """Return the tally after one more frame with these readings, best first."""
-        best = readings[0]
-        return Tally(
-            self.since_s,
-            self.frames + 1,
-            self.rejected + (not best.accepted),
-            best.confidence,
-            best.ts if best.accepted else self.last_accepted,
-        )
-
-    def report(self, now_s: float, dropped: int) -> dict[str, Any]:
-        """Return what is published; `dropped` is how many messages were lost while the broker was away."""
-        elapsed_s = now_s - self.since_s
-        return {
-            "confidence": self.confidence,
-            "last_accepted": self.last_accepted,
-            "frames_per_second": round(self.frames / elapsed_s, 2) if elapsed_s > 0 else None,
-            "rejected": self.rejected,
-            "dropped": dropped,
-        }
-
-    def anew(self, now_s: float) -> Tally:
-        """Return the tally with frames counted from now on."""
-        return self._replace(since_s=now_s, frames=0)
+    source = report.source
+    return {
+        "confidence": report.confidence,
+        "last_accepted": report.last_accepted,
+        "frames_per_second": report.frames_per_second,
+        "rejected": sum(report.rejected.values()),
+        "dropped": dropped,
+        "camera": source and source.state,
+        "camera_problem": source and source.problem,
+        "frames_dropped": source and source.dropped,
+        "reopened": source and source.reopened,
+    }

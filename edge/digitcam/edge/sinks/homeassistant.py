@@ -9,7 +9,9 @@ import hashlib
 import re
 from typing import Any
 
-from digitcam.edge.config import DEVICE_CLASSES, Mqtt
+from digitcam.edge.config import RunConfig
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.config.quantity import DEVICE_CLASSES, Quantity
 
 BIRTH_TOPIC = "homeassistant/status"
 """Where Home Assistant says `online` when it has started; this one does not follow its discovery prefix."""
@@ -35,14 +37,18 @@ def discovery_topic(config: Mqtt) -> str:
     return f"{config.discovery_prefix}/device/{device_id(config.topic)}/config"
 
 
-def discovery(config: Mqtt, version: str) -> dict[str, Any]:
-    """Return the device's configuration: the number as its main entity, the diagnostics beside it.
+def discovery(run: RunConfig, version: str) -> dict[str, Any]:
+    """Return the device's configuration: each number as an entity, commands and diagnostics beside it.
 
     version
         Of digitcam.
     """
+    config = run.mqtt
+    assert config
     id = device_id(config.topic)
-    entities = {"number": _number(config), **_diagnostics(f"{config.topic}/diagnostics")}
+    entities = {**_numbers(run, config), **_diagnostics(f"{config.topic}/diagnostics")}
+    if config.commands:
+        entities |= _commands(run, config)
     return {
         "device": {
             "identifiers": [id],
@@ -62,24 +68,69 @@ def discovery(config: Mqtt, version: str) -> dict[str, Any]:
     }
 
 
-def _number(config: Mqtt) -> dict[str, Any]:
-    # Without a name of its own an entity is called as its device.
-    entity: dict[str, Any] = {"name": None, "state_topic": f"{config.topic}/number"}
-    if config.device_class:
-        entity["device_class"] = config.device_class
+def _numbers(run: RunConfig, config: Mqtt) -> dict[str, dict[str, Any]]:
+    if not run.regions:
+        # Without a name of its own an entity is called as its device.
+        return {"number": _number(config, f"{config.topic}/number", None)}
+    return {
+        f"{region.name}_number": _number(
+            region if region.unit or region.state_class else config, f"{config.topic}/{region.name}/number", region.name
+        )
+        for region in run.regions
+    }
+
+
+def _number(quantity: Quantity, topic: str, name: str | None) -> dict[str, Any]:
+    entity: dict[str, Any] = {"name": name, "state_topic": topic}
+    if quantity.device_class:
+        entity["device_class"] = quantity.device_class
     else:
         entity["icon"] = "mdi:counter"
-    if config.unit:
-        entity["unit_of_measurement"] = config.unit
-    default = DEVICE_CLASSES[config.device_class][1][0] if config.device_class else "total"
-    if config.state_class != "none":
-        entity["state_class"] = config.state_class or default
+    if quantity.unit:
+        entity["unit_of_measurement"] = quantity.unit
+    default = DEVICE_CLASSES[quantity.device_class][1][0] if quantity.device_class else "total"
+    if quantity.state_class != "none":
+        entity["state_class"] = quantity.state_class or default
         entity["value_template"] = _AS_NUMBER
     return entity
 
 
+def _commands(run: RunConfig, config: Mqtt) -> dict[str, dict[str, Any]]:
+    """Return the entities that ask for something, and the picture one of them asks for."""
+    entities: dict[str, dict[str, Any]] = {
+        "snapshot": {
+            "platform": "button",
+            "name": "Take a picture",
+            "icon": "mdi:camera",
+            "command_topic": f"{config.topic}/snapshot",
+            "entity_category": "diagnostic",
+        },
+        "picture": {
+            "platform": "image",
+            "name": "Picture",
+            "image_topic": f"{config.topic}/picture",
+            "content_type": "image/jpeg",
+            "entity_category": "diagnostic",
+        },
+    }
+    for region in run.numbers:
+        if run.rules_of(region):
+            below = f"{region}/" if region else ""
+            entities[f"{region}_set_value" if region else "set_value"] = {
+                "platform": "text",
+                "name": f"Set {region}" if region else "Set value",
+                "icon": "mdi:pencil",
+                "command_topic": f"{config.topic}/{below}set_value",
+                "state_topic": f"{config.topic}/{below}number",
+                "pattern": "[0-9]+([.][0-9]+)?",
+                "max": 21,
+                "entity_category": "config",
+            }
+    return entities
+
+
 def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
-    """Return the entities that show what `diagnostics.Tally.report` gives."""
+    """Return the entities that show what `diagnostics.diagnostics` gives."""
     common = {"state_topic": topic, "entity_category": "diagnostic"}
     return {
         "confidence": {
@@ -117,5 +168,18 @@ def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
             "icon": "mdi:tray-remove",
             "state_class": "total_increasing",
             "value_template": "{{ value_json.dropped }}",
+        },
+        "camera": {
+            **common,
+            "name": "Camera",
+            "icon": "mdi:cctv",
+            "value_template": "{{ value_json.camera or 'files' }}",
+        },
+        "reopened": {
+            **common,
+            "name": "Camera reopened",
+            "icon": "mdi:camera-retake",
+            "state_class": "total_increasing",
+            "value_template": "{{ value_json.reopened or 0 }}",
         },
     }

@@ -2,40 +2,54 @@
 
 `<topic>/reading` gets every reading as JSON. Retained are `<topic>/number`, the number that stands; `<topic>/status`,
 `online` or `offline`, which the broker itself says when the connection breaks; `<topic>/diagnostics`, how the reading
-goes, every `DIAGNOSTICS_S`; and, for Home Assistant, the device's configuration.
+goes, every `DIAGNOSTICS_S`; and, for Home Assistant, the device's configuration. Of a region the number is in
+`<topic>/<region>/number`.
+
+Commands: `<topic>/set_value`, or `<topic>/<region>/set_value`, with a number to trust from now on;
+`<topic>/snapshot`, whatever it holds, has the next frame published as a JPEG to `<topic>/picture`.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
 
+import cv2
 import msgspec
 
+from digitcam.core.draw import annotate
 from digitcam.core.errors import SinkError
-from digitcam.core.reading import Reading, encode_reading
-from digitcam.edge.config import Mqtt
-from digitcam.edge.sinks import homeassistant
+from digitcam.core.reading import encode_reading
+from digitcam.edge.config import RunConfig
+from digitcam.edge.outcome import Outcome
+from digitcam.edge.sinks import Desk, homeassistant
 from digitcam.edge.sinks.broker import ANSWER_S, Broker, Message
-from digitcam.edge.sinks.diagnostics import Tally
+from digitcam.edge.sinks.diagnostics import diagnostics
+from digitcam.edge.sources import Frame
 
 DIAGNOSTICS_S = 30.0
 """How often they are published: Home Assistant keeps every value it is sent."""
+
+LONGEST_NUMBER = 40
+"""How much is looked at of a number to set, in characters; no number has as many."""
 
 
 class MqttSink:
     """A broker; a connection lost while running is made again, and what was sent meanwhile delivered then."""
 
-    def __init__(self, config: Mqtt) -> None:
-        self.config = config
-        self._number: str | None = None
-        self._tally: Tally | None = None
+    def __init__(self, config: RunConfig, desk: Desk) -> None:
+        assert config.mqtt
+        self.run, self.config, self._desk = config, config.mqtt, desk
+        self._numbers: dict[str, str] = {}
         self._report_at_s = 0.0
-        listen = {homeassistant.BIRTH_TOPIC: self._born} if config.discovery else {}
-        needs = f"{config.topic}/..."
-        if config.discovery:
-            needs += f" or {homeassistant.discovery_topic(config)}"
-        self._broker = Broker(config, Message(f"{config.topic}/status", "offline", True), listen, needs)
+        self._wants_picture = False
+        needs = f"{self.config.topic}/..."
+        if self.config.discovery:
+            needs += f" or {homeassistant.discovery_topic(self.config)}"
+        will = Message(f"{self.config.topic}/status", "offline", True)
+        self._broker = Broker(self.config, will, self._listen(), needs)
 
     def __enter__(self) -> MqttSink:
         """Connect, log in, and say `online`.
@@ -51,7 +65,7 @@ class MqttSink:
             # Costs as much as the rest of this module, so only where it is needed.
             from importlib.metadata import version
 
-            payload = msgspec.json.encode(homeassistant.discovery(self.config, version("digitcam")))
+            payload = msgspec.json.encode(homeassistant.discovery(self.run, version("digitcam")))
             self._broker.publish(Message(homeassistant.discovery_topic(self.config), payload, True))
         self._publish("status", "online", retain=True)
         self._broker.open()
@@ -64,8 +78,8 @@ class MqttSink:
         self._publish("status", "offline", retain=True)
         _finish(self._broker, raises=kind is None)
 
-    def send(self, readings: list[Reading], number: str | None) -> None:
-        """Publish the readings, the number when it is another than before, and the diagnostics when it is time.
+    def send(self, frame: Frame, outcomes: Sequence[Outcome]) -> None:
+        """Publish the readings, each number when it is another than before, and the diagnostics when it is time.
 
         Raises
         ------
@@ -73,29 +87,57 @@ class MqttSink:
             When the broker has refused a message. One that is away is waited for, see `sinks.broker`.
         """
         self._broker.check()
-        for reading in readings:
-            self._publish("reading", encode_reading(reading))
-        if number is not None and number != self._number:
-            self._number = number
-            self._publish("number", number, retain=True)
+        for region, readings, number, _ in outcomes:
+            for reading in readings:
+                self._publish("reading", encode_reading(reading))
+            if number is not None and number != self._numbers.get(region):
+                self._numbers[region] = number
+                self._publish(under("number", region), number, retain=True)
         now_s = time.monotonic()
-        tally = (self._tally or Tally(now_s)).after(readings)
         if now_s >= self._report_at_s:
-            report = tally.report(now_s, self._broker.dropped)
-            self._publish("diagnostics", msgspec.json.encode(report), retain=True)
-            tally, self._report_at_s = tally.anew(now_s), now_s + DIAGNOSTICS_S
-        self._tally = tally
+            self._report_at_s = now_s + DIAGNOSTICS_S
+            found = diagnostics(self._desk.health.report(), self._broker.dropped)
+            self._publish("diagnostics", msgspec.json.encode(found), retain=True)
+        if self._wants_picture:
+            self._wants_picture = False
+            picture = annotate(frame.image, [reading for outcome in outcomes for reading in outcome.readings])
+            self._publish("picture", cv2.imencode(".jpg", picture)[1].tobytes())
 
     def _publish(self, name: str, payload: str | bytes, retain: bool = False) -> None:
         self._broker.publish(Message(f"{self.config.topic}/{name}", payload, retain))
 
+    def _listen(self) -> dict[str, Callable[[Message], None]]:
+        """Return what to call with each message; retained ones are old news."""
+        listen: dict[str, Callable[[Message], None]] = {}
+        if self.config.discovery:
+            listen[homeassistant.BIRTH_TOPIC] = self._born
+        if self.config.commands:
+            listen[f"{self.config.topic}/snapshot"] = self._snap
+            for region in self.run.numbers:
+                if self.run.rules_of(region):
+                    listen[f"{self.config.topic}/{under('set_value', region)}"] = partial(self._set, region)
+        return listen
+
     def _born(self, message: Message) -> None:
-        # A retained one is old news: the connection has just begun with everything.
         if message.payload == homeassistant.BIRTH and not message.retain:
             self._broker.republish()
 
+    def _snap(self, message: Message) -> None:
+        if not message.retain:
+            self._wants_picture = True
 
-def forget(config: Mqtt) -> list[str]:
+    def _set(self, region: str, message: Message) -> None:
+        if not message.retain:
+            text = message.payload if isinstance(message.payload, str) else message.payload.decode(errors="replace")
+            self._desk.control.set_number(region, text.strip()[:LONGEST_NUMBER])
+
+
+def under(name: str, region: str) -> str:
+    """Return what follows the topic's beginning: the name, below the region where there is one."""
+    return f"{region}/{name}" if region else name
+
+
+def forget(run: RunConfig) -> list[str]:
     """Delete everything retained of a digitcam from the broker, and so its device from Home Assistant.
 
     Returns
@@ -108,8 +150,11 @@ def forget(config: Mqtt) -> list[str]:
     ConfigError, SinkError
         As when it connects.
     """
+    config = run.mqtt
+    assert config
     topics = [homeassistant.discovery_topic(config)] if config.discovery else []
-    topics += [f"{config.topic}/{name}" for name in ("status", "number", "diagnostics")]
+    topics += [f"{config.topic}/{name}" for name in ("status", "diagnostics")]
+    topics += [f"{config.topic}/{under('number', region)}" for region in run.numbers]
     broker = Broker(config, None, {}, " or ".join(topics))
     for topic in topics:
         broker.publish(Message(topic, "", True))

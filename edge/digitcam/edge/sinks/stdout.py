@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import chain
 from types import TracebackType
 
 from digitcam.core.errors import SinkError
-from digitcam.core.reading import Reading, encode_reading
+from digitcam.core.reading import encode_reading
+from digitcam.edge.outcome import Outcome
+from digitcam.edge.sources import Frame
 
 
 class StdoutSink:
@@ -22,11 +26,11 @@ class StdoutSink:
     ) -> None:
         """Nothing to close."""
 
-    def send(self, readings: list[Reading], number: str | None) -> None:
+    def send(self, frame: Frame, outcomes: Sequence[Outcome]) -> None:
         """Write the readings; SinkError when nobody reads them any more, or the disk is full."""
         out = sys.stdout.buffer
         try:
-            for reading in readings:
+            for reading in chain.from_iterable(outcome.readings for outcome in outcomes):
                 out.write(encode_reading(reading) + b"\n")
                 out.flush()
         except OSError as error:

@@ -77,7 +77,7 @@ def open_source(uri: str) -> Source:
 
     `demo:`, an image, a video file or a folder of images; `watch:FOLDER` for what comes into one; the cameras of
     `cameras`: `v4l2:///dev/video0`, `rtsp://`, `http://` and `https://`; a Pi's own camera, `picamera2://0`; and
-    what GStreamer plays, `gst:PIPELINE`.
+    what GStreamer plays, `gst:PIPELINE`; `replay:FILE`, a recording.
 
     Raises
     ------
@@ -105,11 +105,15 @@ def open_source(uri: str) -> Source:
         from digitcam.edge.sources.gst import gst_source
 
         return gst_source(uri)
+    if uri.startswith("replay:") or (uri.endswith(".tar") and "://" not in uri):
+        from digitcam.edge.sources.replay import ReplaySource
+
+        return ReplaySource(uri)
     if "://" in uri:
         from digitcam.edge.sources.uris import redact
 
         scheme = uri.partition("://")[0]
-        known = "demo:, picamera2:, v4l2:, gst:, rtsp:, http:, https:, watch:, an image, a video or a folder"
+        known = "demo:, picamera2:, v4l2:, gst:, rtsp:, http:, https:, watch:, replay:, an image, a video or a folder"
         raise ConfigError(f"{redact(uri)}: sources of kind {scheme!r} are not known: use {known}")
     path = Path(uri)
     return ImageSource([path]) if path.is_dir() or is_image(path) else VideoSource(path)

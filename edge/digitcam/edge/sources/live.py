@@ -122,7 +122,7 @@ class LiveSource:
         pauses_s
             The first and the longest pause, in seconds; None for FIRST_PAUSE_S and LONGEST_PAUSE_S.
         """
-        self.uri, self.failed = uri, 0
+        self.uri, self.failed, self._seq = uri, 0, 0
         self._open, self._watch = open, watch or Watch()
         self._pauses_s = pauses_s or (FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._changed = threading.Condition()  # guards all that follows
@@ -165,11 +165,10 @@ class LiveSource:
         SourceError
             When the camera was lost for as many times in a row as it may be, or too many reads of it hang.
         """
-        seq = 0
         while not stop.is_set():
             if (shot := self._take()) is not None:
+                seq, self._seq = self._seq, self._seq + 1
                 yield Frame(shot.image, shot.ts, seq, self.uri, (time.monotonic() - shot.at_s) * 1e3)
-                seq += 1
 
     def health(self) -> Health:
         """Return how the camera does; to be called from any thread."""

@@ -41,7 +41,7 @@ class WatchSource:
         folder = uri.removeprefix("watch:")
         if not folder:
             raise ConfigError(f"{uri}: after 'watch:' comes a folder")
-        self.folder, self.failed = Path(folder), 0
+        self.folder, self.failed, self._seq = Path(folder), 0, 0
         self._poll_s, self._settle_s = poll_s, settle_s
         self._done: dict[Path, _Stamp] = {}
         self._open: dict[Path, tuple[_Stamp, float]] = {}  # seen but not read, and since when (time.monotonic, s)
@@ -62,7 +62,6 @@ class WatchSource:
 
     def until(self, stop: Event) -> Iterator[Frame]:
         """Yield new images as they come, until `stop` is set; SourceError when the folder goes away."""
-        seq = 0
         while not stop.is_set():
             for path in self._new():
                 start = time.perf_counter()
@@ -73,8 +72,8 @@ class WatchSource:
                     continue
                 self._done[path] = self._open.pop(path)[0]
                 elapsed_ms = (time.perf_counter() - start) * 1e3
+                seq, self._seq = self._seq, self._seq + 1
                 yield Frame(image, datetime.now(timezone.utc), seq, str(path), elapsed_ms)
-                seq += 1
             # Not stop.wait(): a signal that sets it just then would wait for the lock that its own thread holds.
             time.sleep(self._poll_s)
 

@@ -1,0 +1,114 @@
+"""The run configuration: one TOML file says what to watch, how to read it and where to send it. Every key is checked.
+
+Paths, like those on a command line, start from the working directory; a service's should be absolute.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from digitcam.core.card import FORMATS
+from digitcam.core.errors import ConfigError
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.config.outputs import HardFrames, History, Webhook
+from digitcam.edge.config.place import explain
+from digitcam.edge.config.regions import Region
+from digitcam.edge.config.rules import Rules
+from digitcam.edge.config.types import Positive, Share, Text
+from digitcam.edge.config.web import Web
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All that `digitcam run` depends on.
+
+    source
+        An URI; see `edge.sources.open_source`.
+    model, format
+        A bundle's path or shipped name, and one of its formats; None for the int8 one of the engine at hand.
+    threads
+        Of the engine.
+    accept
+        Confidence 0..1 from which a reading counts; None for the card's.
+    rules
+        Of the number, or of those of all regions that have none of their own; None to trust every accepted reading.
+    regions
+        Parts of the frame, read one after another from the same frame; none to read the whole frame.
+    mqtt, web, history, webhook, hard_frames
+        Each None when its table is not there: then off.
+    """
+
+    source: Text = "demo:"
+    model: Text = "canvas"
+    format: str | None = None
+    threads: Positive = 1
+    accept: Share | None = None
+    rules: Rules | None = None
+    regions: tuple[Region, ...] = ()
+    mqtt: Mqtt | None = None
+    web: Web | None = None
+    history: History | None = None
+    webhook: Webhook | None = None
+    hard_frames: HardFrames | None = None
+
+    def __post_init__(self) -> None:
+        if self.format is not None and self.format not in FORMATS:
+            raise ValueError(f"format is {self.format!r}: choose from {', '.join(FORMATS)}")
+        name, count = max(Counter(r.name for r in self.regions).items(), key=lambda item: item[1], default=("", 0))
+        if count > 1:
+            raise ValueError(f"regions: {count} of them are named {name}: give each its own name")
+
+    def rules_of(self, region: str) -> Rules | None:
+        """Return the rules of a region's number; `region` is its name, or empty for the whole frame."""
+        own = next((r.rules for r in self.regions if r.name == region), None)
+        return own or self.rules
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The names under which numbers are read: of the regions, or one empty name for the whole frame."""
+        return tuple(region.name for region in self.regions) or ("",)
+
+
+def load_config(path: Path | None, **given: Any) -> RunConfig:
+    """Read a run configuration, all defaults where there is no file; what is `given` wins over it.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, line and key, when the file is missing, no TOML, or a key is unknown or of a wrong value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8") if path else ""
+        tree = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    try:
+        return msgspec.convert({**tree, **given}, RunConfig)
+    except msgspec.ValidationError as error:
+        line, message = explain(str(error), text, RunConfig)
+        where = f"{path}, line {line}" if path and line else f"{path or 'options'}"
+        raise ConfigError(f"{where}: {message}") from None
+
+
+class ConfigFile(NamedTuple):
+    """Where a configuration comes from: a file, if any, and what is given beside it and wins over it."""
+
+    path: Path | None = None
+    given: Mapping[str, Any] = MappingProxyType({})
+
+    def load(self) -> RunConfig:
+        """Read it; see `load_config`."""
+        return load_config(self.path, **self.given)

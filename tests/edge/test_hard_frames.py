@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import pytest
+
+from digitcam.core.errors import SinkError
+from digitcam.core.reading import Latency, Model, ReadDigit, Reading, encode_reading
+from digitcam.edge.config.outputs import HardFrames
+from digitcam.edge.config.rules import Rules
+from digitcam.edge.outcome import Outcome
+from digitcam.edge.sinks.hard_frames import HardFramesSink, hard
+from digitcam.edge.sources import Frame
+from digitcam.edge.trust import Mark, Trust
+
+START = datetime(2026, 3, 1, 13, 0, 0, 123456, timezone(timedelta(hours=1)))
+STANDS = Trust(Rules(decimals=1), standing=Mark("12", START, START))
+
+
+def outcome(number: str, reason: str = "", stands: str | None = None, trust: Trust | None = None) -> Outcome:
+    reading = Reading(
+        ts=START,
+        seq=4,
+        source="test:",
+        region="water",
+        number=number,
+        digits=tuple(ReadDigit(digit, 0.5, (0, 0, 1, 1)) for digit in number),
+        box=(0, 0, 2, 1),
+        confidence=0.5,
+        accepted=not reason,
+        reason=reason,
+        previous=None,
+        model=Model("script", "", ""),
+        latency_ms=Latency(0, 0, 0, 0, 0),
+    )
+    return Outcome("water", [reading], trust.number if trust else stands, trust)
+
+
+def frame(seconds: float = 0.0, seq: int = 4) -> Frame:
+    image = np.random.default_rng(seq).integers(0, 256, (40, 50)).astype(np.uint8)
+    return Frame(image, START + timedelta(seconds=seconds), seq, "test:", 0.0, "12")
+
+
+def sink(folder: Path, **changes: Any) -> HardFramesSink:
+    return HardFramesSink(HardFrames(**{"folder": str(folder), "pause_s": 0.0, **changes}))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def small_disk(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: what is written past them fails, as on a full disk."""
+    soft, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard_limit))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard_limit))
+
+
+@pytest.mark.parametrize(
+    ("given", "reasons", "why"),
+    [
+        (outcome("12"), ("low_confidence", "disagrees"), ""),
+        (outcome("12", "low_confidence"), ("low_confidence",), "low_confidence"),
+        (outcome("12", "falls"), ("low_confidence",), ""),
+        (outcome("13", "falls", "12"), ("disagrees",), "disagrees"),
+        (outcome("13", "falls", "12"), ("disagrees", "falls"), "falls"),
+        (outcome("12", "low_confidence", "12"), ("disagrees",), ""),
+        (outcome("13", "low_confidence"), ("disagrees",), ""),  # nothing stands
+        (outcome("", "no_number", "12"), ("disagrees",), ""),  # nothing is read
+        (outcome("", "no_number", "12"), ("no_number",), "no_number"),
+        (outcome("12", trust=STANDS), ("disagrees",), ""),  # 1.2 stands: points are not read
+        (outcome("13", "outvoted", trust=STANDS), ("disagrees",), "disagrees"),
+        (outcome("13", "not_steady", trust=Trust(Rules())), ("disagrees",), ""),
+    ],
+)
+def test_which_frames_are_hard(given: Outcome, reasons: tuple[str, ...], why: str) -> None:
+    assert hard(given, reasons) == why
+
+
+def test_the_frame_and_what_was_read_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "hard"
+    wrong, fine = outcome("13", "falls", "12"), outcome("7")._replace(region="gas")
+    with sink(folder) as opened:
+        opened.send(frame(), [wrong, fine])
+        opened.send(frame(1, 5), [fine])
+    name = "hard-20260301T120000123456Z-000004"
+    assert names(folder) == [f"{name}.json", f"{name}.png"]
+    picture = cv2.imread(str(folder / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(picture, frame().image)
+    text = (folder / f"{name}.json").read_text()
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+    line = json.loads(text)
+    assert {key: value for key, value in line.items() if key != "regions"} == {
+        "schema": 1,
+        "ts": "2026-03-01T13:00:00.123456+01:00",
+        "seq": 4,
+        "source": "test:",
+        "truth": "12",
+    }
+    first, second = line["regions"]
+    assert (first["region"], first["reason"], first["number"], first["label"]) == ("water", "falls", "12", None)
+    assert (second["region"], second["reason"], second["number"]) == ("gas", "", None)
+    assert msgspec.convert(first["readings"][0], Reading) == wrong.best
+    assert first["readings"] == [json.loads(encode_reading(wrong.best))]
+
+
+def test_the_oldest_go_and_files_of_others_stay(tmp_path: Path) -> None:
+    (tmp_path / "hard-of-mine.png").touch()
+    (tmp_path / "hard-20260301T120000123456Z-000000.part").touch()  # of a process that was killed
+    with sink(tmp_path, keep=2) as opened:
+        for seq in range(4):
+            opened.send(frame(seq, seq), [outcome("1", "low_confidence")])
+    kept = [f"hard-20260301T12000{n}123456Z-00000{n}.{ending}" for n in (2, 3) for ending in ("json", "png")]
+    assert names(tmp_path) == [*kept, "hard-of-mine.png"]
+
+
+def test_a_pause_between_two(tmp_path: Path) -> None:
+    with sink(tmp_path, pause_s=60.0) as opened:
+        # The clock is set back an hour before the last two.
+        for seq, seconds in enumerate((0, 1, 59, 60, 100, -3500, -3499)):
+            opened.send(frame(seconds, seq), [outcome("1", "low_confidence")])
+    assert sorted(int(path.stem[-6:]) for path in tmp_path.glob("*.png")) == [0, 3, 5]
+
+
+def test_a_full_disk_is_told_once_and_nothing_is_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sink(tmp_path) as opened:
+        with small_disk(1500):  # the line fits, the picture does not
+            for seq in range(3):
+                opened.send(frame(seq, seq), [outcome("1", "low_confidence")])
+        assert names(tmp_path) == []
+        assert capsys.readouterr().err == (
+            f"digitcam: {tmp_path}: cannot keep hard frames here: File too large: reading goes on\n"
+        )
+        opened.send(frame(3, 3), [outcome("1", "low_confidence")])
+        assert len(names(tmp_path)) == 2
+        assert capsys.readouterr().err == f"digitcam: {tmp_path}: hard frames are kept again\n"
+
+
+def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SinkError, match=r"file/hard: cannot keep hard frames here: Not a directory$"):
+        sink(tmp_path / "file" / "hard").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"reasons": ("falls", "blurred")}, "^reasons: 'blurred' is not known: use no_number, .*, disagrees$"),
+        ({"reasons": ()}, "^reasons is empty"),
+    ],
+)
+def test_what_the_table_may_not_say(changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        HardFrames(folder="f", **changes)
