@@ -59,6 +59,35 @@ def bench_latency(bundle: str, threads: int, out: Path) -> None:
     click.echo(out)
 
 
+@bench.command("overhead")
+@click.argument("bundle")
+@click.option("--format", "format_", help="Which network; by default the int8 one of the engine at hand.")
+@OUT
+def bench_overhead(bundle: str, format_: str | None, out: Path) -> None:
+    """Measure what a run with BUNDLE adds to its network: time a frame, time to start, memory."""
+    from digitcam.benchmarks.overhead import overhead
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, overhead(open_bundle(bundle), format_, note))
+    click.echo(out)
+
+
+@bench.command("soak")
+@click.argument("bundle")
+@click.option("--frames", type=click.IntRange(min=1000), default=1_000_000, show_default=True)
+@click.option("--format", "format_", help="Which network; by default the int8 one of the engine at hand.")
+@OUT
+def bench_soak(bundle: str, frames: int, format_: str | None, out: Path) -> None:
+    """See whether a long run with BUNDLE keeps its memory and loses nothing: demo frames, MQTT, the page open."""
+    from digitcam.benchmarks.results import write_result
+    from digitcam.benchmarks.soak import soak
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, soak(open_bundle(bundle), frames, format_, note))
+    click.echo(out)
+
+
 @bench.command("training")
 @click.argument("recipe", type=PATH)
 @OUT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -27,22 +27,59 @@ class Subject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An image on which a format and the reference disagree about being right."""
+    """An image on which a format and the reference disagree about being right; how sure each of them was.
+
+    The confidences are None in results from before they were kept.
+    """
 
     index: int
     truth: str
     reference: str
     number: str
+    reference_confidence: float | None = None
+    confidence: float | None = None
+
+
+class Bin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Readings of like confidence: how many, their mean confidence, the share of them that is right."""
+
+    readings: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether confidences mean what they say: expected calibration error 0..1 and reliability curve."""
+
+    error: float
+    curve: list[Bin]
+
+
+class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The share of the images accepted from `threshold` on, of which `accuracy` are right.
+
+    The threshold is None where none gives that accuracy.
+    """
+
+    accuracy: float
+    threshold: float | None
+    share: float
 
 
 class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One format on one data set.
+    """One format on one data set; what is None in a result is from before it was measured.
 
     difference
         Of sequence accuracy to the reference, in points (1/100).
     accepted, wrongly_accepted
-        Shares of the images whose best reading passes the card's threshold, and of those where it is wrong; None in
-        results from before they were counted.
+        Shares of the images whose best reading passes the card's threshold, and of those where it is wrong.
+    interval, p_value
+        95 % interval of the difference, in points, and McNemar's exact p-value; see `statistics`.
+    iou_above
+        By limit ("0.5", ...), the share of the images with a box whose reading's box overlaps it by more; empty
+        where no image has a box.
+    calibration, coverage
+        Of the best readings, see `calibration`.
     """
 
     metrics: Metrics
@@ -51,6 +88,11 @@ class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     won: list[Flip]
     accepted: float | None = None
     wrongly_accepted: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    iou_above: dict[str, float] | None = None
+    calibration: Calibration | None = None
+    coverage: list[Coverage] | None = None
 
 
 class DataSetAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,8 +231,140 @@ class SeedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
     schema: int = SCHEMA
 
 
-Result: TypeAlias = AccuracyResult | LatencyResult | TrainingResult | PeersResult | SweepResult | SeedResult
-R = TypeVar("R", AccuracyResult, LatencyResult, TrainingResult, PeersResult, SweepResult, SeedResult)
+class OverheadResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="overhead", tag_field="kind"):
+    """What `bench overhead` writes.
+
+    frame
+        Width and height of the frames in pixels.
+    rest_p50_ms, rest_p90_ms, rest_p99_ms
+        All but the network, from the frame at hand to the reading sent.
+    run_fps, bare_fps
+        Frames a second of the whole run and of the network alone.
+    help_ms, python_ms
+        Medians of starting `digitcam --help`, and Python that does nothing.
+    memory_mb
+        The most that a run without the page held, in 10^6 bytes.
+    """
+
+    subject: Subject
+    environment: Environment
+    format: str
+    frame: tuple[int, int]
+    frames: int
+    rest_p50_ms: float
+    rest_p90_ms: float
+    rest_p99_ms: float
+    run_fps: float
+    bare_fps: float
+    help_ms: float
+    python_ms: float
+    memory_mb: float
+    schema: int = SCHEMA
+
+
+class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A process at one moment: frames read by then, its resident memory in 10^6 bytes, threads, open descriptors."""
+
+    frames: int
+    memory_mb: float
+    threads: int
+    descriptors: int
+
+
+class SoakResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="soak", tag_field="kind"):
+    """What `bench soak` writes.
+
+    frames, received
+        Frames read, and how many of them the broker's other end got readings of.
+    lost
+        Frames of which it got none.
+    samples
+        The runner over time; the first is taken after the warm-up.
+    growth_mb
+        Of the resident memory, the median of the last tenth of the samples less that of the first.
+    pages
+        How often the page's picture and numbers were fetched meanwhile.
+    """
+
+    subject: Subject
+    environment: Environment
+    seconds: float
+    frames: int
+    received: int
+    lost: int
+    growth_mb: float
+    pages: int
+    samples: list[Sample]
+    schema: int = SCHEMA
+
+
+class LayerLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What int8 loses in one layer; signal-to-noise ratios in dB, against float.
+
+    weights_db
+        Of the weights; None where there are none.
+    output_db
+        Of what the layer gives in the int8 network, with all that was lost before it.
+    own_db
+        Of what it gives against a float layer on the very same int8 input: what this layer itself loses.
+    buys, weights_buy
+        Share of the squared error of the network's outputs that goes away when the layer's weights and its output
+        are kept in float, and when its weights alone are; below 0 where errors cancelled each other.
+    bytes, macs
+        What it costs: bytes more of weights, and multiplications done in float.
+    """
+
+    name: str
+    operator: str
+    weights_db: float | None
+    output_db: float
+    own_db: float
+    buys: float
+    weights_buy: float
+    bytes: int
+    macs: int
+
+
+class FormatLosses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One int8 network, its layers worst first.
+
+    outputs_db
+        Signal-to-noise ratio of each of the network's outputs.
+    model_db
+        That of the computed model of the int8 network, in which layers are put back to float, against the network
+        itself: what is lower than the outputs' ratios is not told by it.
+    """
+
+    outputs_db: dict[str, float]
+    model_db: float
+    layers: list[LayerLoss]
+
+
+class DebugResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="debug", tag_field="kind"):
+    """What `bench debug` writes: where each int8 format loses, on the first `images` of a data set."""
+
+    subject: Subject
+    environment: Environment
+    reference: str
+    data: str
+    split: str
+    images: int
+    formats: dict[str, FormatLosses]
+    schema: int = SCHEMA
+
+
+Result: TypeAlias = (
+    AccuracyResult
+    | LatencyResult
+    | TrainingResult
+    | PeersResult
+    | SweepResult
+    | SeedResult
+    | OverheadResult
+    | SoakResult
+    | DebugResult
+)
+R = TypeVar("R", bound=Result)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -218,6 +392,23 @@ def read_result(path: Path, kind: type[R]) -> R:
     BenchmarkInvalidError
         When it is missing or of another kind or schema.
     """
+    result: R = _read(path, kind)
+    return result
+
+
+def read_any(path: Path) -> Result:
+    """Read a result file of whichever kind.
+
+    Raises
+    ------
+    BenchmarkInvalidError
+        When it is missing, no result, or of another schema.
+    """
+    result: Result = _read(path, Result)
+    return result
+
+
+def _read(path: Path, kind: Any) -> Any:
     try:
         result = msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
