@@ -66,6 +66,7 @@ _EXTRAS = {
     "ai_edge_litert": "litert",
     "paho": "mqtt",
     "starlette": "web",
+    "tomlkit": "web",
     "uvicorn": "web",
     "jinja2": "report",
     "matplotlib": "report",

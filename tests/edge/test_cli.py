@@ -161,7 +161,18 @@ def test_run_loads_neither_torch_nor_onnx_nor_matplotlib() -> None:
 
 
 def test_every_verb_explains_itself() -> None:
-    verbs = "predict,run,selftest,doctor,data fetch,data preview,train,evaluate,export,audit".split(",")
+    verbs = [
+        "predict",
+        "run",
+        "selftest",
+        "doctor",
+        "data fetch",
+        "data preview",
+        "train",
+        "evaluate",
+        "export",
+        "audit",
+    ]
     verbs += [
         f"bench {name}"
         for name in ("accuracy", "latency", "overhead", "soak", "training", "peers", "sweep", "seed", "report")
