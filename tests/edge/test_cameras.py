@@ -245,11 +245,12 @@ def test_no_password_is_shown(password: str, user: str) -> None:
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("v4l2:///dev/video0?widht=5", "option 'widht' is not known: use width, height, fps, format"),
+        ("v4l2:///dev/video0?widht=5", "option 'widht' is not known: use width, height, fps, format, range"),
         ("v4l2:///dev/video0?width=wide", "Expected `int`, got `str` - at `$.width`"),
         ("v4l2:///dev/video0?width=0", "$.width"),
         ("v4l2:///dev/video0?fps=0", "$.fps"),
         ("v4l2:///dev/video0?format=JPEG2", "$.format"),
+        ("v4l2:///dev/video0?range=wide", "$.range"),
         ("v4l2:///dev/video0?width", "write options as width=VALUE, with & between them"),
         ("v4l2:///dev/video0?width=1&width=2", "an option is given twice"),
         ("v4l2:///dev/video0#stall=5", "option 'stall' is not known: use stall_s, tries"),
@@ -337,6 +338,52 @@ def test_what_a_device_does_not_take_ends_the_source(device: Path, query: str) -
     source = live(f"v4l2://{device}?{query}".replace(" ", "%20"))
     with source, pytest.raises(ConfigError, match=f"the camera does not take this {query.partition('=')[0]}: see v4l2"):
         next(iter(source))
+
+
+class PlayedYuyv(Played):
+    """Gives 2x1 YUYV as it is once it is told not to convert."""
+
+    raw = True
+
+    def set(self, key: int, value: float) -> bool:
+        super().set(key, value)
+        return self.raw or key != cv2.CAP_PROP_CONVERT_RGB
+
+    def get(self, key: int) -> float:
+        return cv2.VideoWriter_fourcc(*"YUYV") if key == cv2.CAP_PROP_FOURCC else super().get(key)  # type: ignore[attr-defined,no-any-return]
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        assert self.set_to[cv2.CAP_PROP_CONVERT_RGB] == 0
+        return True, np.array([[[255, 128], [0, 128]]], np.uint8)
+
+
+def test_full_range_is_not_clipped(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cameras.cv2, "VideoCapture", PlayedYuyv)
+    camera = cameras.open_device("cam:", device, cameras.Device(format="YUYV", range="full"))
+    image = camera.read()
+    assert image is not None
+    assert image.tolist() == [[[255, 255, 255], [0, 0, 0]]]
+
+
+def test_full_range_is_for_yuyv(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "^cam:: range=full is for cameras that give YUYV: leave it out, or try format=YUYV$"
+    with pytest.raises(ConfigError, match=words):
+        cameras.open_device("cam:", device, cameras.Device(range="full"))
+    monkeypatch.setattr(cameras.cv2, "VideoCapture", PlayedYuyv)
+    monkeypatch.setattr(PlayedYuyv, "raw", False)
+    with pytest.raises(ConfigError, match=words):
+        cameras.open_device("cam:", device, cameras.Device(range="full"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
+def test_full_range_keeps_grey_and_order(y0: int, y1: int, u: int, v: int) -> None:
+    grey = cameras.from_full_range(np.array([[[y0, 128], [y1, 128]]], np.uint8))
+    assert np.abs(grey[0].astype(int) - [[y0] * 3, [y1] * 3]).max() <= 2
+    # JPEG's own equations, which are those of full range: blue from U, red from V.
+    blue, _, red = cameras.from_full_range(np.array([[[y0, u], [y0, v]]], np.uint8))[0, 0].astype(int).tolist()
+    assert abs(blue - min(255, max(0, y0 + 1.772 * (u - 128)))) <= 4
+    assert abs(red - min(255, max(0, y0 + 1.402 * (v - 128)))) <= 4
 
 
 def test_a_device_that_is_not_there_or_in_use(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:

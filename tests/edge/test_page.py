@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import cv2
 import pytest
 
 from digitcam.core.reading import Reading, decode_reading
@@ -421,3 +422,29 @@ def test_the_page_waits_while_the_runner_starts_anew(browser: Browser, tmp_path:
     seen = browser.js("seen")
     with running(path):
         browser.until(f"seen !== {seen!r} && $('state-pill').textContent === 'live'")
+
+
+def test_a_frame_that_stays_the_last_is_seen_by_who_comes_later(browser: Browser, tmp_path: Path) -> None:
+    image, truth = DemoSource("demo:3").draw(0)
+    folder, port, enough = tmp_path / "frames", free_port(), threading.Event()
+    folder.mkdir()
+    config = tmp_path / "run.toml"
+    config.write_text(f'source = "watch:{folder}"\n[web]\nport = {port}\n')
+
+    def drop() -> None:
+        # Only what comes once the folder is watched is read.
+        for count in range(1000):
+            if enough.wait(0.3):
+                return
+            cv2.imwrite(str(tmp_path / "part.png"), image)
+            (tmp_path / "part.png").rename(folder / f"{count}.png")
+
+    feeder = threading.Thread(target=drop)
+    feeder.start()
+    with running(config):
+        enough.set()
+        feeder.join()
+        browser.open(f"http://127.0.0.1:{port}/")
+        assert browser.until("document.querySelector('#view img').naturalWidth") == image.shape[1]
+        assert truth in browser.js("document.querySelector('#numbers').textContent")
+        assert browser.errors == []

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import cv2
 import msgspec
+import numpy as np
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import ConfigError, SourceError
@@ -24,6 +26,10 @@ from digitcam.edge.sources.uris import read_options, redact
 
 PORTS = {"rtsp": 554, "http": 80, "https": 443}
 """The streams' schemes, each with its usual port."""
+_YUYV = int.from_bytes(b"YUYV", "little")
+_VALUES = np.arange(256.0)
+# From full to limited range, for Y and for U or V: uint8 [1, 256, 2].
+_LIMITED = np.stack([16 + _VALUES * 219 / 255, 128 + (_VALUES - 128) * 224 / 255], axis=1).round().astype(np.uint8)[None]
 _Pixels = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -36,19 +42,24 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Frames a second; the camera takes the nearest it knows.
     format
         Four characters such as MJPG or YUYV, as `v4l2-ctl --list-formats-ext` names them.
+    range
+        How a camera that gives YUYV counts brightness: `limited`, 16 to 235, as the standard has it, or `full`, 0 to
+        255. OpenCV takes the former for granted, so that a full range is clipped at both ends.
     """
 
     width: _Pixels | None = None
     height: _Pixels | None = None
     fps: Annotated[float, msgspec.Meta(gt=0)] | None = None
     format: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{4}$")] | None = None
+    range: Literal["limited", "full"] = "limited"
 
 
 class CvCamera:
     """A camera through cv2.VideoCapture, whose reads wait in C and let other threads run meanwhile."""
 
-    def __init__(self, capture: cv2.VideoCapture) -> None:
-        self._capture = capture
+    def __init__(self, capture: cv2.VideoCapture, convert: Callable[[UInt8Array], UInt8Array] | None = None) -> None:
+        """Take a capture that is open, and what makes BGR of its frames where it does not do so itself."""
+        self._capture, self._convert = capture, convert
 
     def read(self) -> UInt8Array | None:
         """Wait for the next frame, uint8 [height, width, 3] BGR; None when no more come."""
@@ -56,7 +67,9 @@ class CvCamera:
             there, image = self._capture.read()
         except cv2.error:
             return None
-        return image if there else None  # type: ignore[return-value]
+        if not there:
+            return None
+        return self._convert(image) if self._convert else image  # type: ignore[arg-type,return-value]
 
     def close(self) -> None:
         """Let go of the device or connection."""
@@ -126,7 +139,17 @@ def open_device(shown: str, path: Path, settings: Device) -> CvCamera:
         if name != "fps" and value is not None and int(capture.get(key)) != value:
             capture.release()
             raise ConfigError(f"{shown}: the camera does not take this {name}: see v4l2-ctl --list-formats-ext")
-    return CvCamera(capture)
+    if settings.range == "limited":
+        return CvCamera(capture)
+    if int(capture.get(cv2.CAP_PROP_FOURCC)) != _YUYV or not capture.set(cv2.CAP_PROP_CONVERT_RGB, 0):
+        capture.release()
+        raise ConfigError(f"{shown}: range=full is for cameras that give YUYV: leave it out, or try format=YUYV")
+    return CvCamera(capture, from_full_range)
+
+
+def from_full_range(image: UInt8Array) -> UInt8Array:
+    """Return YUYV of full range, uint8 [height, width, 2], as BGR, uint8 [height, width, 3]."""
+    return cv2.cvtColor(cv2.LUT(image, _LIMITED), cv2.COLOR_YUV2BGR_YUYV)  # type: ignore[return-value]
 
 
 def open_stream(shown: str, address: SplitResult, stall_s: float) -> CvCamera:
