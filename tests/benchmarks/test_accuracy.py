@@ -4,11 +4,23 @@ import msgspec
 import numpy as np
 import pytest
 
-from digitcam.benchmarks.accuracy import accuracy, check_drop, flips, log_rare
-from digitcam.benchmarks.results import AccuracyResult, Flip, LatencyResult, read_result, write_result
+from digitcam.benchmarks.accuracy import accuracy, check_drop, compared, flips, iou_above, log_rare
+from digitcam.benchmarks.flipsheet import HEIGHT, WIDTH, flip_sheet
+from digitcam.benchmarks.readme import RESULTS
+from digitcam.benchmarks.results import (
+    AccuracyResult,
+    Coverage,
+    Flip,
+    LatencyResult,
+    read_any,
+    read_result,
+    write_result,
+)
+from digitcam.benchmarks.statistics import paired_interval
 from digitcam.core.bundle import open_bundle
 from digitcam.core.card import FORMATS
 from digitcam.core.errors import BenchmarkInvalidError, GateError, SinkError
+from digitcam.train.canvas import CanvasData
 from digitcam.train.evaluate import Results
 
 
@@ -19,8 +31,37 @@ def results(*numbers: str) -> Results:
 
 def test_flips_by_hand() -> None:
     lost, won = flips(results("1", "2", "9", "8"), results("1", "7", "3", "9"))
-    assert lost == [Flip(1, "2", "2", "7")]
-    assert won == [Flip(2, "3", "9", "3")]
+    assert lost == [Flip(1, "2", "2", "7", 0.0, 0.0)]
+    assert won == [Flip(2, "3", "9", "3", 0.0, 0.0)]
+
+
+def test_what_is_told_of_a_format_by_hand() -> None:
+    truth = np.array([[0, 0, 10, 10]] * 3 + [[0, 0, 0, 0]], np.float32)
+    # Overlaps of 1, 0.8 and 0.5; the last image has no number, and the format reads one there.
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 8], [0, 0, 10, 5], [5, 5, 2, 2]], np.float32)
+    truths = ["1", "2", "3", ""]
+    reference = Results(truths, truth, np.array([0.9, 0.9, 0.9, 0.0]), truths, truth)
+    found = compared(
+        reference, Results(["1", "2", "8", "4"], boxes, np.array([0.95, 0.9, 0.6, 0.2]), truths, truth), 0.5
+    )
+    assert found.difference == -50 and [flip.index for flip in found.lost] == [2, 3] and not found.won
+    assert found.p_value == 0.5
+    low, high = found.interval or (0, 0)
+    assert low == pytest.approx(100 * paired_interval(2, 0, 2, 0)[0], abs=1e-3) and low < -50 < high
+    assert found.iou_above == pytest.approx({"0.5": 2 / 3, "0.75": 2 / 3, "0.9": 1 / 3})
+    assert found.accepted == 0.75 and found.wrong_per_10000 == pytest.approx(2500)
+    assert found.coverage == [Coverage(0.98, 0.9, 0.5), Coverage(0.99, 0.9, 0.5)]
+    assert found.calibration is not None and [one.readings for one in found.calibration.curve] == [1, 1, 1, 1]
+
+
+def test_a_data_set_without_boxes_has_no_shares() -> None:
+    assert iou_above(results("1", "2", "3", "4")) == {}
+
+
+def test_a_split_without_images_is_no_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CanvasData, "size", lambda self, split: 0)
+    with pytest.raises(BenchmarkInvalidError, match="canvas-five: has no train images"):
+        accuracy(open_bundle("canvas"), ["canvas-five"], "train", say=lambda _: None)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +107,26 @@ def test_rare_measurements_are_logged(measured: AccuracyResult, tmp_path: Path) 
     log_rare(rare, path)
     first, second = (msgspec.json.decode(line) for line in path.read_bytes().splitlines())
     assert first == second and first["model"] == "canvas" and set(first["sequence_accuracy"]) == set(FORMATS)
+
+
+def test_every_result_of_this_repository_is_read() -> None:
+    for path in RESULTS.glob("*.json"):
+        read_any(path)
+    (old, *_) = read_result(RESULTS / "canvas-accuracy.json", AccuracyResult).data_sets
+    assert old.formats["int8.onnx"].lost[0].truth
+
+
+def test_the_worst_flips_are_drawn(measured: AccuracyResult) -> None:
+    (data,) = measured.data_sets
+    flipped = [Flip(0, "1", "1", "7", 0.9, 0.6), Flip(1, "22", "22", "", 0.9, 0.0), Flip(2, "3", "3", "8", 0.9, 0.99)]
+    found = msgspec.structs.replace(data.formats["int8.onnx"], lost=flipped, won=[])
+    shown = msgspec.structs.replace(measured, data_sets=[msgspec.structs.replace(data, formats={"int8.onnx": found})])
+    picture = flip_sheet(shown)
+    assert picture.shape[0] > 0.6 * HEIGHT * 320 / WIDTH and picture.shape[1:] == (3 * 320, 3)
+    # The surest comes first: alone it is the left cell of all.
+    assert (flip_sheet(shown, most=1)[:, :320] == picture[:, :320]).all()
+    none = msgspec.structs.replace(measured, data_sets=[])
+    assert flip_sheet(none).shape[1:] == (320, 3)
 
 
 def test_accepted_readings_are_counted(measured: AccuracyResult) -> None:

@@ -28,9 +28,16 @@ def bench() -> None:
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="validation", show_default=True)
 @click.option("--count", type=click.IntRange(min=1), help="Only the first images.")
 @click.option("--max-drop", type=float, help="Exit 7 when a format loses more points than this.")
+@click.option("--pictures", type=PATH, help="Also a picture file of the images that were flipped, the worst first.")
 @OUT
 def bench_accuracy(
-    bundle: str, names: tuple[str, ...], split: Any, count: int | None, max_drop: float | None, out: Path
+    bundle: str,
+    names: tuple[str, ...],
+    split: Any,
+    count: int | None,
+    max_drop: float | None,
+    pictures: Path | None,
+    out: Path,
 ) -> None:
     """All formats of BUNDLE on the same images, and which they read otherwise than float."""
     from digitcam.benchmarks.accuracy import accuracy, check_drop, log_rare
@@ -41,8 +48,40 @@ def bench_accuracy(
     write_result(out, result)
     log_rare(result, out.with_name("rare.jsonl"))
     click.echo(out)
+    if pictures is not None:
+        from digitcam.benchmarks.flipsheet import flip_sheet
+        from digitcam.core.draw import write_image
+
+        write_image(pictures, flip_sheet(result))
+        click.echo(pictures)
     if max_drop is not None:
         check_drop(result, max_drop)
+
+
+@bench.command("debug")
+@click.argument("bundle")
+@click.option("--data", required=True, help="A data set's name.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="validation", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), default=32, show_default=True, help="Images.")
+@OUT
+def bench_debug(bundle: str, data: str, split: Any, count: int, out: Path) -> None:
+    """In which layers of BUNDLE int8 loses, and what keeping each in float would buy and cost."""
+    from digitcam.benchmarks.debug import debug
+    from digitcam.benchmarks.results import write_result
+    from digitcam.core.bundle import open_bundle
+
+    write_result(out, debug(open_bundle(bundle), data, split, count, note))
+    click.echo(out)
+
+
+@bench.command("compare")
+@click.argument("before", type=PATH)
+@click.argument("after", type=PATH)
+def bench_compare(before: Path, after: Path) -> None:
+    """Two accuracy or two latency results side by side, and what is worse by more than noise."""
+    from digitcam.benchmarks.compare import compare_files
+
+    click.echo(compare_files(before, after))
 
 
 @bench.command("latency")

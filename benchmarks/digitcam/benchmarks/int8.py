@@ -34,14 +34,20 @@ class Int8(Protocol):
 
 
 class OnnxRun:
-    """An ONNX network loaded for one thread; gives all its outputs."""
+    """An ONNX network loaded for one thread; gives all its outputs.
 
-    def __init__(self, data: bytes) -> None:
+    Computed as it stands unless `optimised`: onnxruntime would quantise the weights of a float Conv between rounded
+    activations.
+    """
+
+    def __init__(self, data: bytes, optimised: bool = False) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        if not optimised:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._names = [output.name for output in self._session.get_outputs()]
@@ -71,16 +77,19 @@ class OnnxInt8:
         for layer in network.layers:
             node = nodes.get(layer.node)
             if node is None:
-                raise ModelError(f"int8.onnx: has no {layer.node}, the {layer.operator} of {layer.name}: export it again")
+                raise ModelError(f"int8.onnx: has no {layer.node}, {layer.operator} of {layer.name}: export again")
             rounder = rounders.get(node.output[0])
+            weights = self._constant(node.input[1]) if layer.weights else None
+            if weights is not None:
+                _check_shape("int8.onnx", weights, layer, network)
             self.quantised[layer.name] = Quantised(
-                self._constant(node.input[1]) if layer.weights else None,
+                weights,
                 self._constant(node.input[2]) if layer.bias else None,
                 Rounding(float(self._of(rounder, 1)), self._of(rounder, 2)) if rounder else None,
             )
             # The rounded tensor and not the float one before it, so that the engine still computes in int8.
             self._tensors[layer.name] = (rounder or node).output[0]
-        self._engine = OnnxRun(with_outputs(model, list(self._tensors.values())))
+        self._engine = OnnxRun(with_outputs(model, list(self._tensors.values())), optimised=True)
 
     def run(self, image: UInt8Array) -> Tensors:
         """Run uint8 [1, H, W, channels]; return each layer's output, float32."""
@@ -93,7 +102,8 @@ class OnnxInt8:
     def _constant(self, tensor: str) -> FloatArray:
         """Return a constant, dequantised where it comes out of a DequantizeLinear."""
         if tensor in self._constants:
-            return self._constants[tensor]
+            whole: FloatArray = self._constants[tensor]
+            return whole
         node = self._makers[tensor]
         axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
         values, scale = (self._constants[name] for name in node.input[:2])
@@ -154,31 +164,31 @@ class TfliteInt8:
         output = self._graph.tensors[operator.outputs[0]].quantization
         rounding = Rounding(float(output.scale[0]), np.int8(output.zeroPoint[0]))
         if (kind == "ADD") != (layer.operator == "Add"):
-            raise ModelError(f"int8.tflite: has {kind} where fp32.onnx has {layer.name}, {layer.operator}: export again")
+            raise ModelError(f"int8.tflite: has {kind}, fp32.onnx {layer.operator} for {layer.name}: export again")
         if kind == "ADD":
             return Quantised(None, None, rounding)
-        weights = _as_onnx(self._dequantised_constant(operator.inputs[1]))
-        expected = self._network.constants[layer.weights].shape
-        if weights.shape != expected:
-            raise ModelError(f"int8.tflite: {layer.name} is {weights.shape}, in fp32.onnx {expected}: export again")
-        bias = self._dequantised_constant(operator.inputs[2]) if layer.bias else None
+        image, kernel = (self._graph.tensors[index] for index in operator.inputs[:2])
+        found = kernel.quantization
+        scale = np.array(found.scale, np.float32)
+        zero = np.resize(np.array(found.zeroPoint), len(scale))
+        values = np.frombuffer(bytes(self._values(operator.inputs[1])), np.int8).reshape(kernel.shape)
+        weights = _as_onnx(_scaled(values, scale, zero, found.quantizedDimension))
+        _check_shape("int8.tflite", weights, layer, self._network)
+        bias = None
+        if layer.bias:
+            # The kernels add it to the products, whatever scale it has itself.
+            products = scale * np.float32(image.quantization.scale[0])
+            bias = np.frombuffer(bytes(self._values(operator.inputs[2])), np.int32).astype(np.float32) * products
         return Quantised(weights, bias, rounding)
 
     def _values(self, index: int) -> Any:
         return self._model.buffers[self._graph.tensors[index].buffer].data
 
-    def _dequantised_constant(self, index: int) -> FloatArray:
-        tensor = self._graph.tensors[index]
-        found = tensor.quantization
-        scale = np.array(found.scale, np.float32)
-        zero = np.resize(np.array(found.zeroPoint), len(scale))
-        kind = np.int8 if tensor.type == _INT8 else np.int32
-        values = np.frombuffer(bytes(self._values(index)), kind).reshape(tensor.shape)
-        return _scaled(values, scale, zero, found.quantizedDimension)
 
-
-_INT8 = 9
-"""`schema.TensorType.INT8`."""
+def _check_shape(format: str, weights: FloatArray, layer: Layer, network: Network) -> None:
+    expected = network.constants[layer.weights].shape
+    if weights.shape != expected:
+        raise ModelError(f"{format}: {layer.name} is {weights.shape}, in fp32.onnx {expected}: export again")
 
 
 def _scaled(values: np.ndarray, scale: np.ndarray, zero: np.ndarray, axis: int) -> FloatArray:

@@ -140,7 +140,6 @@ class Network:
         return tensor
 
 
-
 def weight_bytes(network: Network, layer: Layer) -> int:
     """Return how many bytes more the layer's weights take in float32 than in int8."""
     return 3 * math.prod(network.constants[layer.weights].shape) if layer.weights else 0

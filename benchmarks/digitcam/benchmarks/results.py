@@ -94,6 +94,11 @@ class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration: Calibration | None = None
     coverage: list[Coverage] | None = None
 
+    @property
+    def wrong_per_10000(self) -> float | None:
+        """Frames of 10,000 on which a wrong reading is accepted."""
+        return None if self.wrongly_accepted is None else 1e4 * self.wrongly_accepted
+
 
 class DataSetAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All formats on the very same images of one data set."""

@@ -45,16 +45,14 @@ def paired_interval(both: int, first: int, second: int, neither: int) -> tuple[f
     """
     count = both + first + second + neither
     margins = (both + first) * (second + neither) * (both + second) * (first + neither)
-    product = both * neither - first * second
+    product = float(both * neither - first * second)
     if product > 0:
-        product = max(0, 2 * product - count) / 2
+        product = max(0.0, product - count / 2)
     phi = product / math.sqrt(margins) if margins else 0.0
     return _square_and_add(both + first, count, both + second, count, phi)
 
 
-def independent_interval(
-    successes: int, count: int, other_successes: int, other_count: int
-) -> tuple[float, float]:
+def independent_interval(successes: int, count: int, other_successes: int, other_count: int) -> tuple[float, float]:
     """Return the 95 % interval of how much larger the first of two shares of different images is.
 
     Method 10 of R. G. Newcombe (1998), Interval estimation for the difference between independent proportions,

@@ -1,0 +1,175 @@
+"""`bench compare`: two results of the same kind side by side, and what fell by more than noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from digitcam.benchmarks.environment import Environment
+from digitcam.benchmarks.results import (
+    AccuracyResult,
+    DataSetAccuracy,
+    FormatAccuracy,
+    LatencyResult,
+    Result,
+    read_any,
+)
+from digitcam.benchmarks.statistics import independent_interval, paired_interval
+from digitcam.core.errors import BenchmarkInvalidError
+
+NOISE = 1.1
+"""Two runs of the same latency benchmark differ by up to this factor."""
+
+
+class Comparison(NamedTuple):
+    """Two results side by side.
+
+    remarks
+        What differs about how they were made.
+    table
+        Rows of cells, the header first.
+    drops
+        What is worse in the second by more than noise.
+    """
+
+    remarks: list[str]
+    table: list[list[str]]
+    drops: list[str]
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self.table, strict=True)]
+        rows = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.table]
+        drops = [f"worse: {drop}" for drop in self.drops] or ["nothing is worse by more than noise"]
+        return "\n".join([*(f"note: {note}" for note in self.remarks), *rows, *drops])
+
+
+def compare_files(before: Path, after: Path) -> Comparison:
+    """Compare two result files.
+
+    Raises
+    ------
+    BenchmarkInvalidError
+        When one is missing or of another schema, they are not of one kind, or have nothing in common.
+    """
+    a, b = read_any(before), read_any(after)
+    if type(a) is not type(b):
+        raise BenchmarkInvalidError(f"{after}: is of kind {_kind(b)}, {before} of {_kind(a)}: compare two of one kind")
+    found: Comparison
+    if isinstance(a, AccuracyResult) and isinstance(b, AccuracyResult):
+        found = compare_accuracy(a, b)
+    elif isinstance(a, LatencyResult) and isinstance(b, LatencyResult):
+        found = compare_latency(a, b)
+    else:
+        raise BenchmarkInvalidError(f"{before}: of kind {_kind(a)}: only accuracy and latency results are compared")
+    if len(found.table) == 1:
+        raise BenchmarkInvalidError(f"{after}: has nothing in common with {before}: {'; '.join(found.remarks)}")
+    return found
+
+
+def compare_accuracy(a: AccuracyResult, b: AccuracyResult) -> Comparison:
+    """Compare sequence accuracies; a drop is one whose 95 % interval lies below 0.
+
+    Where both tell their flips from the same reference network on the same images, the interval is the paired one.
+    """
+    notes = _notes(a, b)
+    table = [["data", "format", "before", "after", "points", "95 % interval", "ECE", "wrong in 10,000"]]
+    drops = []
+    others = {data.data: data for data in b.data_sets}
+    for data in a.data_sets:
+        other = others.pop(data.data, None)
+        if other is None:
+            notes.append(f"{data.data}: only in the first")
+            continue
+        same = (data.split, data.images) == (other.split, other.images)
+        if not same:
+            notes.append(f"{data.data}: other images: {data.images} of {data.split}, {other.images} of {other.split}")
+        paired = same and a.subject.sha256.get(a.reference) == b.subject.sha256.get(b.reference)
+        for format in [format for format in data.formats if format in other.formats]:
+            x, y = data.formats[format], other.formats[format]
+            low, high = (100 * end for end in _interval(data, x, other, y, paired))
+            points = 100 * (y.metrics.sequence_accuracy - x.metrics.sequence_accuracy)
+            accuracies = [f"{one.metrics.sequence_accuracy:.4f}" for one in (x, y)]
+            table.append(
+                [
+                    data.data,
+                    format,
+                    *accuracies,
+                    f"{points:+.2f}",
+                    f"{low:+.2f} to {high:+.2f}",
+                    " > ".join("-" if one.calibration is None else f"{one.calibration.error:.4f}" for one in (x, y)),
+                    " > ".join("-" if one.wrong_per_10000 is None else f"{one.wrong_per_10000:.0f}" for one in (x, y)),
+                ]
+            )
+            if high < 0:
+                drops.append(f"{format} on {data.data}: {points:+.2f} points, {low:+.2f} to {high:+.2f}")
+    notes += [f"{name}: only in the second" for name in others]
+    return Comparison(notes, table, drops)
+
+
+def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
+    """Compare medians; a drop is a factor of more than `NOISE`.
+
+    Between machines, or numbers of threads, times say nothing: there only what a format is times the reference is
+    held against it.
+    """
+    notes = _notes(a, b)
+    same = a.environment.cpu == b.environment.cpu and a.threads == b.threads
+    if a.threads != b.threads:
+        notes.append(f"threads: {a.threads} and {b.threads}")
+    if not same:
+        notes.append(f"times do not compare; how many times {a.reference} does")
+    table = [["format", "p50 before", "p50 after", "after / before", f"times {a.reference} before", "after"]]
+    drops = []
+    for format in [format for format in a.formats if format in b.formats]:
+        x, y = a.formats[format], b.formats[format]
+        slower = y.p50_ms / x.p50_ms
+        table.append(
+            [format, f"{x.p50_ms:.3f} ms", f"{y.p50_ms:.3f} ms", f"{slower:.3f}", f"{x.ratio:.2f}", f"{y.ratio:.2f}"]
+        )
+        if same and slower > NOISE:
+            drops.append(f"{format}: takes {slower:.2f} times as long")
+        elif x.ratio > NOISE * y.ratio and a.reference == b.reference:
+            drops.append(f"{format}: {y.ratio:.2f} times {a.reference}, was {x.ratio:.2f}")
+    return Comparison(notes, table, drops)
+
+
+def _interval(
+    data: DataSetAccuracy, x: FormatAccuracy, other: DataSetAccuracy, y: FormatAccuracy, paired: bool
+) -> tuple[float, float]:
+    """Return the 95 % interval of how much more the second reads right."""
+    right, now = (round(one.metrics.sequence_accuracy * one.metrics.images) for one in (x, y))
+    if not paired:
+        return independent_interval(now, other.images, right, data.images)
+    # Flips from the same readings of the same images: what both flipped is no difference.
+    lost_x, won_x, lost_y, won_y = ({flip.index for flip in some} for some in (x.lost, x.won, y.lost, y.won))
+    gained = len(lost_x - lost_y) + len(won_y - won_x)
+    fell = len(lost_y - lost_x) + len(won_x - won_y)
+    return paired_interval(now - gained, gained, fell, data.images - now - fell)
+
+
+def _notes(a: AccuracyResult | LatencyResult, b: AccuracyResult | LatencyResult) -> list[str]:
+    notes = []
+    if a.subject.name != b.subject.name:
+        notes.append(f"networks: {a.subject.name} and {b.subject.name}")
+    elif changed := [f for f, sha in a.subject.sha256.items() if b.subject.sha256.get(f, sha) != sha]:
+        notes.append(f"{a.subject.name} has changed: {', '.join(changed)}")
+    for name, found, other in (("only in the first", a, b), ("only in the second", b, a)):
+        if missing := [format for format in found.subject.sha256 if format not in other.subject.sha256]:
+            notes.append(f"formats {name}: {', '.join(missing)}")
+    return notes + _machines(a.environment, b.environment)
+
+
+def _machines(a: Environment, b: Environment) -> list[str]:
+    notes = []
+    if (a.cpu, a.cores, a.system) != (b.cpu, b.cores, b.system):
+        notes.append(f"different machines: {a.cpu} ({a.cores} cores) and {b.cpu} ({b.cores} cores)")
+    versions = [
+        f"{name} {a.packages.get(name, 'none')} and {b.packages.get(name, 'none')}"
+        for name in sorted({*a.packages, *b.packages})
+        if a.packages.get(name) != b.packages.get(name)
+    ]
+    return notes + ([f"versions: {', '.join(versions)}"] if versions else [])
+
+
+def _kind(result: Result) -> str:
+    return str(result.__struct_config__.tag)
