@@ -344,21 +344,26 @@ class PlayedYuyv(Played):
     """Gives 2x1 YUYV as it is once it is told not to convert."""
 
     raw = True
+    shape: tuple[int, ...] = (1, 2, 2)
 
     def set(self, key: int, value: float) -> bool:
         super().set(key, value)
         return self.raw or key != cv2.CAP_PROP_CONVERT_RGB
 
     def get(self, key: int) -> float:
-        return cv2.VideoWriter_fourcc(*"YUYV") if key == cv2.CAP_PROP_FOURCC else super().get(key)  # type: ignore[attr-defined,no-any-return]
+        yuyv = cv2.VideoWriter_fourcc(*"YUYV")  # type: ignore[attr-defined]
+        return {cv2.CAP_PROP_FRAME_WIDTH: 2, cv2.CAP_PROP_FRAME_HEIGHT: 1, cv2.CAP_PROP_FOURCC: yuyv}[key]
 
     def read(self) -> tuple[bool, np.ndarray]:
         assert self.set_to[cv2.CAP_PROP_CONVERT_RGB] == 0
-        return True, np.array([[[255, 128], [0, 128]]], np.uint8)
+        return True, np.array([255, 128, 0, 128], np.uint8).reshape(self.shape)
 
 
-def test_full_range_is_not_clipped(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# As OpenCV 4 and OpenCV 5 hand it over.
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 4)])
+def test_full_range_is_not_clipped(device: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
     monkeypatch.setattr(cameras.cv2, "VideoCapture", PlayedYuyv)
+    monkeypatch.setattr(PlayedYuyv, "shape", shape)
     camera = cameras.open_device("cam:", device, cameras.Device(format="YUYV", range="full"))
     image = camera.read()
     assert image is not None
@@ -375,15 +380,34 @@ def test_full_range_is_for_yuyv(device: Path, monkeypatch: pytest.MonkeyPatch) -
         cameras.open_device("cam:", device, cameras.Device(range="full"))
 
 
+def test_part_of_a_frame_is_none() -> None:
+    with pytest.raises(SourceError, match=r"^cam:: a frame of 3 bytes, not 4: try another size or cable$"):
+        cameras.from_full_range("cam:", 2, 1, np.zeros((1, 3), np.uint8))
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 255), st.integers(0, 255), st.integers(0, 255), st.integers(0, 255))
 def test_full_range_keeps_grey_and_order(y0: int, y1: int, u: int, v: int) -> None:
-    grey = cameras.from_full_range(np.array([[[y0, 128], [y1, 128]]], np.uint8))
-    assert np.abs(grey[0].astype(int) - [[y0] * 3, [y1] * 3]).max() <= 2
+    def bgr(*values: int) -> list[list[int]]:
+        # What follows the frame in its buffer is no part of it.
+        image = np.array([[*values, 77]], np.uint8)
+        return cameras.from_full_range("cam:", 2, 1, image)[0].astype(int).tolist()  # type: ignore[no-any-return]
+
+    assert np.abs(np.subtract(bgr(y0, 128, y1, 128), [[y0] * 3, [y1] * 3])).max() <= 2
     # JPEG's own equations, which are those of full range: blue from U, red from V.
-    blue, _, red = cameras.from_full_range(np.array([[[y0, u], [y0, v]]], np.uint8))[0, 0].astype(int).tolist()
+    blue, _, red = bgr(y0, u, y1, v)[0]
     assert abs(blue - min(255, max(0, y0 + 1.772 * (u - 128)))) <= 4
     assert abs(red - min(255, max(0, y0 + 1.402 * (v - 128)))) <= 4
+
+
+def test_a_device_pulled_out_while_it_is_opened_is_waited_for(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get(played: Played, key: int) -> float:
+        device.unlink(missing_ok=True)
+        return -1
+
+    monkeypatch.setattr(Played, "get", get)
+    with pytest.raises(SourceError, match=r"^cam:: no .*/video 0: plug the camera in"):
+        cameras.open_device("cam:", device, cameras.Device(width=640, height=480))
 
 
 def test_a_device_that_is_not_there_or_in_use(device: Path, monkeypatch: pytest.MonkeyPatch) -> None:

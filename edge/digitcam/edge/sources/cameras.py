@@ -28,8 +28,9 @@ PORTS = {"rtsp": 554, "http": 80, "https": 443}
 """The streams' schemes, each with its usual port."""
 _YUYV = int.from_bytes(b"YUYV", "little")
 _VALUES = np.arange(256.0)
-# From full to limited range, for Y and for U or V: uint8 [1, 256, 2].
-_LIMITED = np.stack([16 + _VALUES * 219 / 255, 128 + (_VALUES - 128) * 224 / 255], axis=1).round().astype(np.uint8)[None]
+_LIMITED_Y, _LIMITED_UV = 16 + _VALUES * 219 / 255, 128 + (_VALUES - 128) * 224 / 255
+# From full to limited range: uint8 [1, 256, 2].
+_LIMITED = np.stack([_LIMITED_Y, _LIMITED_UV], axis=1).round().astype(np.uint8)[None]
 _Pixels = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -116,8 +117,7 @@ def open_device(shown: str, path: Path, settings: Device) -> CvCamera:
         When it does not take the settings.
     """
     _quieten()
-    if not path.exists():
-        raise SourceError(f"{shown}: no {path}: plug the camera in, or choose from v4l2-ctl --list-devices")
+    _see_that_it_is_there(shown, path)
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(f"{shown}: {path} is not allowed: add this user to the group that owns it, mostly video")
     capture = cv2.VideoCapture(str(path), cv2.CAP_V4L2)
@@ -138,18 +138,40 @@ def open_device(shown: str, path: Path, settings: Device) -> CvCamera:
     for name, (key, value) in wanted.items():
         if name != "fps" and value is not None and int(capture.get(key)) != value:
             capture.release()
+            _see_that_it_is_there(shown, path)
             raise ConfigError(f"{shown}: the camera does not take this {name}: see v4l2-ctl --list-formats-ext")
     if settings.range == "limited":
         return CvCamera(capture)
     if int(capture.get(cv2.CAP_PROP_FOURCC)) != _YUYV or not capture.set(cv2.CAP_PROP_CONVERT_RGB, 0):
         capture.release()
+        _see_that_it_is_there(shown, path)
         raise ConfigError(f"{shown}: range=full is for cameras that give YUYV: leave it out, or try format=YUYV")
-    return CvCamera(capture, from_full_range)
+    width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+    return CvCamera(capture, partial(from_full_range, shown, width, height))
 
 
-def from_full_range(image: UInt8Array) -> UInt8Array:
-    """Return YUYV of full range, uint8 [height, width, 2], as BGR, uint8 [height, width, 3]."""
-    return cv2.cvtColor(cv2.LUT(image, _LIMITED), cv2.COLOR_YUV2BGR_YUYV)  # type: ignore[return-value]
+def from_full_range(shown: str, width: int, height: int, image: UInt8Array) -> UInt8Array:
+    """Return YUYV of full range as BGR, uint8 [height, width, 3].
+
+    Parameters
+    ----------
+    shown
+        What the camera is called in errors.
+    width, height
+        Of the frame, in pixels.
+    image
+        Its bytes, uint8 in any shape: OpenCV 4 gives [height, width, 2], OpenCV 5 [1, bytes].
+
+    Raises
+    ------
+    SourceError
+        When they are too few.
+    """
+    size = 2 * width * height
+    if image.size < size:
+        raise SourceError(f"{shown}: a frame of {image.size} bytes, not {size}: try another size or cable")
+    yuyv = image.reshape(-1)[:size].reshape(height, width, 2)
+    return cv2.cvtColor(cv2.LUT(yuyv, _LIMITED), cv2.COLOR_YUV2BGR_YUYV)  # type: ignore[return-value]
 
 
 def open_stream(shown: str, address: SplitResult, stall_s: float) -> CvCamera:
@@ -172,6 +194,12 @@ def open_stream(shown: str, address: SplitResult, stall_s: float) -> CvCamera:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"{shown}: cannot connect: {reason}: check its power and address") from None
     raise SourceError(f"{shown}: answers, but gives no video: check path, user and password")
+
+
+def _see_that_it_is_there(shown: str, path: Path) -> None:
+    """Raise SourceError where a device is not, or not any more: one that was pulled out takes no settings either."""
+    if not path.exists():
+        raise SourceError(f"{shown}: no {path}: plug the camera in, or choose from v4l2-ctl --list-devices")
 
 
 def _quieten() -> None:
