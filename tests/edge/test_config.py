@@ -84,9 +84,9 @@ def test_a_table_alone_switches_on_with_safe_defaults(tmp_path: Path) -> None:
     assert (config.mqtt.tls, config.mqtt.port, config.mqtt.topic) == (True, 8883, "digitcam")
 
 
-@pytest.mark.parametrize("name", ["demo.toml", "meter.toml"])
-def test_the_examples_load(name: str) -> None:
-    assert load_config(CONFIGS / name).model == "canvas"
+@pytest.mark.parametrize(("name", "model"), [("demo.toml", "canvas"), ("meter.toml", "digitcam-s")])
+def test_the_examples_load(name: str, model: str) -> None:
+    assert load_config(CONFIGS / name).model == model
 
 
 def test_the_demo_example_states_the_defaults() -> None:

@@ -133,13 +133,13 @@ def test_a_held_number_is_noted_as_held() -> None:
 
 
 def test_events_before_the_history_was_begun_are_not_its_own() -> None:
-    old = Event(at(-5), "trusted", "12 is the first number trusted")
+    old = Event(at(-5), "trusted", "12 is the first number trusted", "12")
     trust = Trust(Rules(), history=(old,))
     seen, rows = rows_after(None, outcome("12", 0, trust=trust), 60.0)
     assert rows == [Row(at(0), "", "12", "changed")]
-    two = (old, Event(at(1), "held", "held"), Event(at(2), "back", "back"))
+    two = (old, Event(at(1), "set", "set", "99"), Event(at(2), "back", "back", "12"))
     _, rows = rows_after(seen, outcome("12", 2, trust=trust._replace(history=two)), 60.0)
-    assert rows == [Row(at(1), "", "12", "held", "held"), Row(at(2), "", "12", "back", "back")]
+    assert rows == [Row(at(1), "", "99", "set", "set"), Row(at(2), "", "12", "back", "back")]
 
 
 # Memory

@@ -171,7 +171,6 @@ def test_many_boxes_at_once_and_none() -> None:
     [
         {"box": (40, 0, 26, 10)},
         {"box": (0, 40, 10, 10)},
-        {"box": (0.5, 0.5, 0.75, 0.25)},
         {"box": (100, 100, 10, 10), "turn": 45},
         {"quad": ((70, 0), (90, 0), (90, 20), (70, 20))},
         # Partly in the frame, but more than there is memory for.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 import readings
@@ -26,6 +27,7 @@ from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.core.reading import Reading, decode_reading
 from digitcam.edge import runner
 from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig, Web
+from digitcam.edge.config.outputs import History
 from digitcam.edge.control import Control
 from digitcam.edge.outcome import Outcome
 from digitcam.edge.parts import Parts
@@ -295,7 +297,7 @@ def test_a_number_set_by_somebody_is_trusted_from_the_next_frame_on(
     assert told[1].endswith(" set: 07 is trusted, for somebody said so")
     refused = [line for line in told if line.startswith("digitcam: ")]
     assert refused[0] == "digitcam: cannot set '8': gas has no rules"
-    assert refused[1].startswith("digitcam: cannot set 'one\\ntwo': 'one\\ntwo' is no number: write at most 20 digits")
+    assert refused[1].startswith("digitcam: cannot set 'one\\ntwo': 'one\\ntwo' is no number: write digits")
     assert len(refused) == 2
 
 
@@ -485,3 +487,63 @@ def test_check_opens_nothing_and_names_what_is_wrong(tmp_path: Path, capsys: pyt
         config.write_text(text)
         with pytest.raises(error):
             cli.main(["run", "--config", str(config), "--check"], standalone_mode=False)
+
+
+class Folder(Frames):
+    """A source that gives its frames and then waits for more until it is told to stop."""
+
+    def until(self, stop: threading.Event) -> Iterator[Frame]:
+        yield from iter(self)
+        self.truths = []
+        while not stop.is_set():
+            stop.wait(0.05)
+
+
+def test_while_no_frame_comes_the_number_is_held_and_a_quiet_folder_feeds_the_watchdog(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    play(monkeypatch, ["12"], Folder([None]))
+    monkeypatch.setattr(runner, "IDLE_S", 0.1)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(10)
+
+        def end_when_fed() -> None:
+            while manager.recv(100) != b"READY=1\nWATCHDOG=1":
+                pass
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        ending = threading.Thread(target=end_when_fed)
+        ending.start()
+        # The frame is of March: since then the number was not read.
+        assert run(RunConfig(rules=Rules(window=1, needed=1))) == 0
+        ending.join()
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith("trusted: 12 is the first number trusted")
+    assert " held: 12 is held: not read for " in told[1] and told[1].endswith(" s: no frame came")
+    assert len(told) == 3  # once, and the summary
+
+
+def test_a_new_run_resumes_what_the_history_kept(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = RunConfig(
+        rules=Rules(window=1, needed=1, rising=True, decimals=1), history=History(file=str(tmp_path / "history.db"))
+    )
+    play(monkeypatch, ["567"])
+    run(config)
+    play(monkeypatch, ["123", "568"])
+    run(config)
+    assert [outcome.number for outcome in collector.outcomes] == ["56.7", "56.7", "56.8"]
+    assert [outcome.best.reason for outcome in collector.outcomes] == ["", "falls", ""]
+    # Rules that the number does not fit begin anew.
+    capsys.readouterr()
+    play(monkeypatch, ["1234"])
+    run(msgspec.structs.replace(config, rules=Rules(window=1, needed=1, digits=4)))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == (
+        "digitcam: the number in the history is not resumed: "
+        "56.8 has more digits behind the point than rules.decimals = 0"
+    )
+    assert collector.outcomes[-1].number == "1234"

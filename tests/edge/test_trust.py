@@ -308,7 +308,7 @@ def test_what_is_told_stands_at_once_and_the_frames_begin_anew() -> None:
     told = trust.told("00311.7", now)
     assert (told.number, told.votes, told.rival, told.held) == ("00311.7", (), None, False)
     assert told.history[:-1] == trust.history
-    assert told.history[-1] == (now, "set", "00311.7 is trusted, for somebody said so")
+    assert told.history[-1] == (now, "set", "00311.7 is trusted, for somebody said so", "00311.7")
     # Frames that say the same are accepted as soon as enough of them do, and none is a takeover.
     told = feed(told, ["003117"] * 4, start_s=21)
     assert (told.number, told.objection, kinds(told)) == ("00311.7", None, ["trusted", "set"])
@@ -327,9 +327,11 @@ def test_what_is_told_is_no_longer_held() -> None:
     [
         (METER, "00311.7", "00311.7"),
         (METER, "311.7", "00311.7"),
-        # Without the point: all digits, those behind it too.
-        (METER, "003117", "00311.7"),
-        (METER, "7", "00000.7"),
+        # Without the point it is the same number as with zeros behind it.
+        (METER, "311", "00311.0"),
+        (METER, "7", "00007.0"),
+        (Rules(decimals=2), "0.5", "0.50"),
+        (Rules(decimals=2), "12", "12.00"),
         (Rules(digits=5), "42", "00042"),
         (Rules(), "0042", "0042"),
         (Rules(leading_zeros="strip"), "0042", "42"),
@@ -343,26 +345,45 @@ def test_a_number_told_is_filled_with_zeros(rules: Rules, said: str, number: str
 @pytest.mark.parametrize(
     ("rules", "said", "why"),
     [
-        (METER, "311.75", r"311\.75 has its point elsewhere than rules\.decimals = 1 has it"),
-        (METER, "311.", r"311\. has its point elsewhere"),
-        (Rules(), "4.2", r"4\.2 has its point elsewhere than rules\.decimals = 0"),
-        (METER, "1234567", r"1234567 has 7 digits, rules\.digits is 6"),
-        (Rules(decimals=2), "12", r"12 has too few digits for rules\.decimals = 2"),
+        (METER, "311.75", r"311\.75 has more digits behind the point than rules\.decimals = 1"),
+        (METER, "311.", r"'311\.' is no number: write digits, and a point if there is one"),
+        (Rules(), "4.2", r"4\.2 has more digits behind the point than rules\.decimals = 0"),
+        (METER, "1234567", r"12345670 has 8 digits, rules\.digits is 6"),
         (Rules(pattern="[1-3]+"), "124", r"124 does not fit rules\.pattern, \[1-3\]\+"),
-        (Rules(), "", r"'' is no number: write at most 20 digits"),
+        (Rules(), "", r"'' is no number: write digits"),
         (Rules(), ".", r"'\.' is no number"),
         (Rules(), "-5", r"'-5' is no number"),
         (Rules(), "1.2.3", r"'1\.2\.3' is no number"),
         (Rules(), "٣", r"is no number"),
         (Rules(), "1\n", r"'1\\n' is no number"),
         # Python refuses to make an int of so many, frames later.
-        (Rules(), "9" * 5000, r"is no number: write at most 20 digits"),
+        (Rules(), "9" * 5000, r"9{20}\.\.\. has more than 20 digits"),
     ],
 )
 def test_what_cannot_be_told(rules: Rules, said: str, why: str) -> None:
     with pytest.raises(ValueError, match=why) as caught:
         Trust(rules).told(said, START)
     assert "\n" not in str(caught.value)
+
+
+def test_a_new_run_goes_on_from_what_stood() -> None:
+    trust = Trust(METER).resumed("311.7", START)
+    assert (trust.number, kinds(trust)) == ("00311.7", ["resumed"])
+    # An hour at half a unit a minute: 30 units are plausible, a fall is not.
+    trust = feed(trust, ["003410"] * 3, start_s=3600)
+    assert trust.number == "00341.0"
+    trust = feed(trust, ["003117"] * 3, start_s=3700)
+    assert (trust.number, trust.objection and trust.objection.reason) == ("00341.0", "falls")
+
+
+def test_a_number_is_held_also_while_no_frame_comes() -> None:
+    trust = feed(Trust(METER), ["003117"] * 3)
+    assert trust.unread(START + timedelta(seconds=290)).history == trust.history
+    held = trust.unread(START + timedelta(seconds=303))
+    assert (held.number, held.held, kinds(held)) == ("00311.7", True, ["trusted", "held"])
+    assert held.history[-1].line == "00311.7 is held: not read for 301 s: no frame came"
+    assert kinds(feed(held, ["003117"], start_s=310)) == ["trusted", "held", "back"]
+    assert Trust(METER).unread(START) == Trust(METER)
 
 
 def test_the_oldest_events_are_forgotten() -> None:
@@ -440,7 +461,7 @@ def test_what_rises_never_falls_but_by_a_told_takeover(rules: Rules, frames: lis
     before = Trust(rules)
     for trust, judged in watch(rules, frames):
         if before.standing and trust.standing and int(trust.standing.digits) < int(before.standing.digits):
-            assert trust.history[-1] == (judged.ts, "takeover", trust.history[-1].line)
+            assert trust.history[-1] == (judged.ts, "takeover", trust.history[-1].line, trust.number)
             assert trust.history != before.history
         before = trust
 

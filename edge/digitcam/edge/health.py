@@ -51,6 +51,8 @@ class Report(msgspec.Struct, frozen=True):
         What the process holds of the machine's memory, in 10^6 bytes.
     source
         Of a camera, see `sources.live.Health`; None of files.
+    held
+        The regions whose trusted number has not been read for long.
     """
 
     started: datetime
@@ -63,6 +65,7 @@ class Report(msgspec.Struct, frozen=True):
     last_accepted: datetime | None
     memory_mb: float
     source: SourceHealth | None
+    held: tuple[str, ...] = ()
 
 
 class Health:
@@ -71,6 +74,7 @@ class Health:
     def __init__(self) -> None:
         self.started = datetime.now(timezone.utc)
         self.source: Source | None = None
+        self.held: tuple[str, ...] = ()
         self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
         self._frames = self._accepted = 0
         self._rejected: Counter[str] = Counter()
@@ -107,6 +111,7 @@ class Health:
             last_accepted=self._last_accepted,
             memory_mb=round(resident_bytes() / 1e6, 1),
             source=self.source.health() if isinstance(self.source, LiveSource) else None,
+            held=self.held,
         )
 
     def rejections(self) -> list[Rejection]:

@@ -17,14 +17,17 @@ from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import DigitcamError, SourceError
 from digitcam.edge import service
 from digitcam.edge.config import ConfigFile, RunConfig
-from digitcam.edge.control import Control, SetNumber
+from digitcam.edge.config.rules import Rules
+from digitcam.edge.control import Control, SetNumber, waking
 from digitcam.edge.health import Health
 from digitcam.edge.outcome import Outcome
 from digitcam.edge.parts import Parts
 from digitcam.edge.pipeline import Reader
 from digitcam.edge.regions import cut, views
+from digitcam.edge.secret import read_secret
 from digitcam.edge.sinks import Desk, Sink, plan_sinks
 from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
+from digitcam.edge.sources.live import LiveSource
 from digitcam.edge.trust import Trust
 
 if TYPE_CHECKING:
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 SHEET_FRAMES = 12
 """How many frames a sheet shows."""
+IDLE_S = 5.0
+"""How often the run is looked after while no frame comes, and how long that is no news."""
 STATUS_S = 10.0
 """How often the service manager is told how it goes."""
 
@@ -70,7 +75,7 @@ def run(
     """
     control = Control()
     tally = _Tally(SHEET_FRAMES if sheet else 0)
-    with service.heeding_signals(control), Parts() as parts:
+    with service.heeding_signals(control), waking(control, IDLE_S), Parts() as parts:
         runner = Runner(config, file or ConfigFile(), control, parts, record)
         for frame in islice(runner.frames(), frames):
             tally.count(frame, runner.read(frame))
@@ -98,6 +103,12 @@ def check(config: RunConfig, file: ConfigFile) -> None:
     """
     Reader(open_bundle(config.model), config.format, config.threads, config.accept)
     open_source(config.source)
+    for table, what in (("mqtt", "password"), ("web", "token"), ("webhook", "token")):
+        part = getattr(config, table)
+        path = getattr(part, f"{what}_file", None)
+        # What systemd puts there is there only for the service.
+        if path and not path.startswith("/run/credentials/"):
+            read_secret(table, what, path, None)
     for sink in plan_sinks(config, Desk(Health(), Control(), file)):
         sink.make()
 
@@ -116,7 +127,7 @@ class Runner:
         self._previous: dict[str, str] = {}
         self._size: tuple[int, int] | None = None
         self._trusts: dict[str, Trust] = {}
-        self._status_at_s = 0.0
+        self._status_at_s = self._frame_at_s = 0.0
         self._open(config)
 
     def frames(self) -> Iterator[Frame]:
@@ -149,6 +160,8 @@ class Runner:
                 self._trust(view.region, after)
                 number, trust = after.number, after
             outcomes.append(Outcome(view.region, readings, number, trust))
+        self._frame_at_s = time.monotonic()
+        self._note_held()
         self.health.count(outcomes)
         for sink in self._sinks:
             sink.send(frame, outcomes)
@@ -177,7 +190,7 @@ class Runner:
             self._reader, self._engine = reader, engine
         self.config = config
         self._trusts = {
-            name: trust if (trust := self._trusts.get(name)) and trust.rules == rules else Trust(rules)
+            name: trust if (trust := self._trusts.get(name)) and trust.rules == rules else _begun(name, rules, history)
             for name in config.numbers
             if (rules := config.rules_of(name))
         }
@@ -198,6 +211,20 @@ class Runner:
             self._set(asked)
         if reload:
             self._reload()
+        if isinstance(self.source, Waiting) and time.monotonic() - self._frame_at_s > IDLE_S:
+            self._wait()
+
+    def _wait(self) -> None:
+        """See to what changes while no frame comes."""
+        for name, trust in self._trusts.items():
+            self._trust(name, trust.unread(datetime.now(timezone.utc)))
+        self._note_held()
+        if not isinstance(self.source, LiveSource):
+            # A folder in which nothing arrives is no fault, as a camera without frames is.
+            service.notify("READY=1\nWATCHDOG=1")
+
+    def _note_held(self) -> None:
+        self.health.held = tuple(name for name, trust in self._trusts.items() if trust.held)
 
     def _reload(self) -> None:
         """Read the configuration anew; one that cannot be used changes nothing."""
@@ -239,6 +266,18 @@ class Runner:
             self._status_at_s = now_s + STATUS_S
             stands = ", ".join(f"{o.region + ' ' if o.region else ''}{o.number or 'nothing yet'}" for o in outcomes)
             service.notify(f"STATUS=reads {stands}")
+
+
+def _begun(region: str, rules: Rules, history: HistorySink | None) -> Trust:
+    """Return what is trusted of a region at first: what stood last, where that was kept and can still be."""
+    trust = Trust(rules)
+    row = history.last(region) if history else None
+    if row and row.number:
+        try:
+            return trust.resumed(row.number, row.ts)
+        except ValueError as error:
+            _tell(f"the number in the history is not resumed: {error}")
+    return trust
 
 
 def _tell(text: str) -> None:

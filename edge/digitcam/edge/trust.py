@@ -5,7 +5,8 @@ plausible. A number that is not, but stays, takes over in the end: a false one c
 
 Why a reading is not accepted: `no_number`, `low_confidence` (the reader's own reasons); `pattern`, it is no number of
 this display; `not_steady`, too few of the last frames agree; `outvoted`, they agree on another; `between_digits`, the
-wheels turn and stand for another; `falls` and `too_fast`, they agree, but the counter cannot have got there.
+wheels turn and stand for another; `falls` and `too_fast`, they agree, but the counter cannot have got there;
+`other_number`, it stands beside the one that is judged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from digitcam.edge.voting import agreed, standings, turning
 
 HISTORY = 50
 """How many events are remembered."""
+LONGEST = 20
+"""Digits of a number at most."""
 
 
 class Objection(NamedTuple):
@@ -36,12 +39,13 @@ class Event(NamedTuple):
     """What became of the trusted number.
 
     `kind` is `trusted` (the first), `takeover` (after a jump it should not make), `held` (not read for long), `back`,
-    or `set` (somebody said so).
+    `set` (somebody said so) or `resumed` (it stood when the last run ended). `number` is the one trusted then.
     """
 
     ts: datetime
     kind: str
     line: str
+    number: str
 
 
 class Mark(NamedTuple):
@@ -87,23 +91,42 @@ class Trust(NamedTuple):
         return re.sub(r"^0+(?=\d)", "", number) if self.rules.leading_zeros == "strip" else number
 
     def told(self, number: str, ts: datetime) -> Trust:
-        """Return the state once somebody has said what number stands, with or without its point.
+        """Return the state once somebody has said what number stands, as it is published: 99 is 99.0.
 
         Raises
         ------
         ValueError
             When it cannot be a number of this display.
         """
-        digits = number.replace(".", "", 1)
-        if not re.fullmatch("[0-9]{1,20}", digits):
-            raise ValueError(f"{number!r} is no number: write at most 20 digits, and a point if there is one")
-        if "." in number and len(digits) - number.index(".") != self.rules.decimals:
-            raise ValueError(f"{number} has its point elsewhere than rules.decimals = {self.rules.decimals} has it")
-        digits = digits.zfill(self.rules.digits or 0)
+        return self._put(number, ts, "set", "is trusted, for somebody said so")
+
+    def resumed(self, number: str, ts: datetime) -> Trust:
+        """Return the state of a new run, when a number stood at the end of the last one, at `ts`.
+
+        Raises
+        ------
+        ValueError
+            When it cannot be a number of this display, any more.
+        """
+        return self._put(number, ts, "resumed", "stood when the last run ended")
+
+    def unread(self, ts: datetime) -> Trust:
+        """Return the state at a time when no frame came: the number may have to be told to be held."""
+        return _note(self, self._replace(objection=None), ts)
+
+    def _put(self, number: str, ts: datetime, kind: str, line: str) -> Trust:
+        if not re.fullmatch(r"[0-9]+([.][0-9]+)?", number):
+            raise ValueError(f"{number!r} is no number: write digits, and a point if there is one")
+        whole, _, part = number.partition(".")
+        if len(part) > self.rules.decimals:
+            raise ValueError(f"{number} has more digits behind the point than rules.decimals = {self.rules.decimals}")
+        digits = (whole + part.ljust(self.rules.decimals, "0")).zfill(self.rules.digits or 0)
+        if len(digits) > LONGEST:
+            raise ValueError(f"{number[:LONGEST]}... has more than {LONGEST} digits")
         if wrong := misfit(digits, self.rules):
             raise ValueError(wrong)
         trust = self._replace(votes=(), standing=Mark(digits, ts, ts), rival=None, held=False)
-        event = Event(ts, "set", f"{trust.number} is trusted, for somebody said so")
+        event = Event(ts, kind, f"{trust.number} {line}", trust.number or "")
         return trust._replace(history=(*self.history, event)[-HISTORY:])
 
     def after(self, readings: Sequence[Reading]) -> tuple[Trust, list[Reading]]:
@@ -127,7 +150,11 @@ class Trust(NamedTuple):
                 trust = trust._replace(objection=Objection("between_digits", line))
         reason = trust.objection.reason if trust.objection else ""
         judged = replace(best, accepted=not reason, reason=reason, previous=previous)
-        others = [replace(reading, previous=previous) for reading in readings if reading is not best]
+        others = [
+            replace(reading, previous=previous, accepted=False, reason=reading.reason or "other_number")
+            for reading in readings
+            if reading is not best
+        ]
         return _note(self, trust, ts), [judged, *others]
 
 
@@ -242,5 +269,5 @@ def _note(before: Trust, trust: Trust, ts: datetime) -> Trust:
         kind, line = "held", f"{trust.number} is held: not read for {unread_s:.0f} s: {why}"
     elif before.held and not held:
         kind, line = "back", f"{trust.number} is read again"
-    history = (*trust.history, Event(ts, kind, line))[-HISTORY:] if kind else trust.history
+    history = (*trust.history, Event(ts, kind, line, trust.number or ""))[-HISTORY:] if kind else trust.history
     return trust._replace(held=held, history=history)

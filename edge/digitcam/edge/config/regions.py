@@ -46,6 +46,10 @@ class Region(Quantity, frozen=True, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"region {self.name}: turn goes with box: write the turned corners into quad")
         if self.box is not None and (min(self.box[:2]) < 0 or min(self.box[2:]) <= 0):
             raise ValueError(f"region {self.name}: box is x, y, width, height, and none of them below 0")
+        if self.box is not None and max(self.box) <= 1 and not self.turn % 360:
+            x, y, width, height = self.box
+            if max(x + width, y + height) > 1.001:
+                raise ValueError(f"region {self.name}: box reaches out of the frame: x + width and y + height end at 1")
         if self.quad is not None and not _convex(self.quad):
             raise ValueError(
                 f"region {self.name}: quad is top left, top right, bottom right, bottom left, without dents"

@@ -19,6 +19,7 @@ def diagnostics(report: Report, dropped: int) -> dict[str, Any]:
         "frames_per_second": report.frames_per_second,
         "rejected": sum(report.rejected.values()),
         "dropped": dropped,
+        "held": bool(report.held),
         "camera": source and source.state,
         "camera_problem": source and source.problem,
         "frames_dropped": source and source.dropped,

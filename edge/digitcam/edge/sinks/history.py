@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
@@ -70,7 +70,7 @@ def rows_after(seen: Seen | None, outcome: Outcome, every_s: float) -> tuple[See
         seen, new = Seen(), [event for event in events if event.ts >= ts]
     else:
         new = _new(events, seen.event)
-    rows = [Row(event.ts, outcome.region, number or "", event.kind, event.line) for event in new]
+    rows = [Row(event.ts, outcome.region, event.number, event.kind, event.line) for event in new]
     if not rows and number is not None:
         # A clock that is set back must not make it silent for long.
         late = seen.noted is None or abs((ts - seen.noted).total_seconds()) >= every_s
@@ -155,6 +155,10 @@ class HistorySink:
             fresh = self._rows[:]
         kept += [row for row in fresh if row.ts >= ts and region in (None, row.region)]
         return kept[-limit:]
+
+    def last(self, region: str) -> Row | None:
+        """Return a region's newest row, None where there is none."""
+        return next(iter(self.since(datetime.fromtimestamp(0, timezone.utc), region, 1)), None)
 
     def _commit(self) -> str:
         """Write the rows to the file; return why that cannot be done, empty when it is."""

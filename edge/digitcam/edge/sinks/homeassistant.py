@@ -169,6 +169,13 @@ def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
             "state_class": "total_increasing",
             "value_template": "{{ value_json.dropped }}",
         },
+        "held": {
+            **common,
+            "platform": "binary_sensor",
+            "name": "Not read for long",
+            "device_class": "problem",
+            "value_template": "{{ 'ON' if value_json.held else 'OFF' }}",
+        },
         "camera": {
             **common,
             "name": "Camera",

@@ -11,6 +11,7 @@ Commands: `<topic>/set_value`, or `<topic>/<region>/set_value`, with a number to
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -45,6 +46,9 @@ class MqttSink:
         self._numbers: dict[str, str] = {}
         self._report_at_s = 0.0
         self._wants_picture = False
+        self._over = threading.Event()
+        self._reporter = threading.Thread(target=self._report_on, name="diagnostics", daemon=True)
+        self._reporting = threading.Lock()
         needs = f"{self.config.topic}/..."
         if self.config.discovery:
             needs += f" or {homeassistant.discovery_topic(self.config)}"
@@ -69,12 +73,16 @@ class MqttSink:
             self._broker.publish(Message(homeassistant.discovery_topic(self.config), payload, True))
         self._publish("status", "online", retain=True)
         self._broker.open()
+        self._reporter.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say `offline`, wait until all is confirmed, and disconnect; SinkError when it is not."""
+        self._over.set()
+        if self._reporter.is_alive():
+            self._reporter.join()
         self._publish("status", "offline", retain=True)
         _finish(self._broker, raises=kind is None)
 
@@ -93,11 +101,7 @@ class MqttSink:
             if number is not None and number != self._numbers.get(region):
                 self._numbers[region] = number
                 self._publish(under("number", region), number, retain=True)
-        now_s = time.monotonic()
-        if now_s >= self._report_at_s:
-            self._report_at_s = now_s + DIAGNOSTICS_S
-            found = diagnostics(self._desk.health.report(), self._broker.dropped)
-            self._publish("diagnostics", msgspec.json.encode(found), retain=True)
+        self._report()
         if self._wants_picture:
             self._wants_picture = False
             picture = annotate(frame.image, [reading for outcome in outcomes for reading in outcome.readings])
@@ -105,6 +109,21 @@ class MqttSink:
 
     def _publish(self, name: str, payload: str | bytes, retain: bool = False) -> None:
         self._broker.publish(Message(f"{self.config.topic}/{name}", payload, retain))
+
+    def _report(self) -> None:
+        """Publish the diagnostics when it is time."""
+        with self._reporting:
+            now_s = time.monotonic()
+            if now_s < self._report_at_s:
+                return
+            self._report_at_s = now_s + DIAGNOSTICS_S
+        found = diagnostics(self._desk.health.report(), self._broker.dropped)
+        self._publish("diagnostics", msgspec.json.encode(found), retain=True)
+
+    def _report_on(self) -> None:
+        """Publish them also while no frame comes: just then somebody wants to know."""
+        while not self._over.wait(DIAGNOSTICS_S):
+            self._report()
 
     def _listen(self) -> dict[str, Callable[[Message], None]]:
         """Return what to call with each message; retained ones are old news."""

@@ -27,18 +27,18 @@ class Page:
     """Serves the page from one thread while open. The runner's thread only notes what there is to show."""
 
     def __init__(self, config: Web, desk: Desk, history: HistorySink | None = None) -> None:
-        """Prepare it; ConfigError when the token cannot be used.
+        """Prepare it.
 
         history
             What the chart is drawn from, filled by whoever gives it; None to remember the last numbers here.
         """
-        self.config, self._live, self._door = config, Live(), Door(config)
-        kept = history or HistorySink()
-        self._own = kept if history is None else None
-        self._app = make_app(self._live, desk, kept, self._door)
+        self.config, self._live, self._desk = config, Live(), desk
+        self._kept = history or HistorySink()
+        self._own = self._kept if history is None else None
 
     def __enter__(self) -> Page:
-        """Start serving; SinkError when the port cannot be had."""
+        """Start serving; SinkError when the port cannot be had, ConfigError when the token cannot be used."""
+        app = make_app(self._live, self._desk, self._kept, Door(self.config))
         host, port = self.config.host, self.config.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -48,7 +48,7 @@ class Page:
             mend = "change web.host or web.port"
             raise SinkError(f"http://{where}:{port}: cannot serve there: {error.strerror}: {mend}") from None
         config = uvicorn.Config(
-            self._app,
+            app,
             loop="asyncio",
             http="h11",
             ws="none",
