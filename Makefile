@@ -14,7 +14,7 @@ DEMO := .venv-demo/bin
 help:
 	@echo "make demo    install the device side alone (no torch) and read 200 drawn frames"
 	@echo "make test    install everything and run the tests"
-	@echo "make device-test  read through the real picamera2 in a chroot (root; see tests/device/README.md)"
+	@echo "make device-test  read through the real picamera2 and a V4L2 device in a virtual machine (root; see tests/device/README.md)"
 	@echo "make check   ruff, ruff format, mypy, import-linter"
 	@echo "make bench   measure the shipped bundle again and render the README's tables"
 	@echo "make readme  render the README's tables from benchmarks/results"
@@ -48,6 +48,8 @@ test: $(VENV)/ready
 device-test:
 	@echo "== the real picamera2 with libcamera's virtual camera, in a Debian chroot (made at the first run, some minutes)"
 	@tests/device/picamera2_virtual.sh
+	@echo "== a V4L2 device of Debian's kernel, in a virtual machine (made at the first run, some minutes)"
+	@tests/device/v4l2_guest.sh
 
 check: $(VENV)/ready
 	@echo "== style, types, and which part may import which"
@@ -62,6 +64,7 @@ bench: $(VENV)/ready
 	for name in digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench accuracy $$name --split test --data street --data street-empty --data wheels --data datecodes --out $(RESULTS)/$$name-world.json && \
 	  $(BIN)/digitcam bench accuracy $$name --split train --data svhn-photographs --out $(RESULTS)/$$name-svhn.json || exit; done
+	$(BIN)/digitcam bench overhead canvas --out $(RESULTS)/canvas-overhead.json
 	for name in canvas digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench latency $$name --out $(RESULTS)/$$name-latency.json && \
 	  $(BIN)/digitcam bench training train/recipes/$$name.toml --out $(RESULTS)/$$name-training.json || exit; done
