@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
+
 from digitcam.core import draw
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import open_bundle
@@ -171,6 +173,8 @@ class Runner:
     def _open(self, config: RunConfig, anew: bool = False) -> None:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
         engine, reader = (config.model, config.format, config.threads, config.accept), None
+        # To share a small frame among threads costs OpenCV more than it saves.
+        cv2.setNumThreads(config.threads)
         if anew or engine != self._engine:
             reader = Reader(open_bundle(config.model), config.format, config.threads, config.accept)
         history = self._open_history(config)
