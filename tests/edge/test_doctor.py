@@ -395,8 +395,8 @@ def test_images_and_folders(tmp_path: Path) -> None:
 
 def test_a_source_that_never_answers_is_bounded(tmp_path: Path) -> None:
     # Opening a pipe that nobody writes to waits in C for ever, as a driver may.
-    os.mkfifo(tmp_path / "pipe.mp4")
-    (found,) = run([Check("camera", partial(parts.camera, f"{tmp_path}/pipe.mp4", 1.0), "see it", 4)], 4)
+    os.mkfifo(tmp_path / "pipe.png")
+    (found,) = run([Check("camera", partial(parts.camera, f"{tmp_path}/pipe.png", 1.0), "see it", 4)], 4)
     assert found == Finding("camera", "fail", "no answer in 4 s", "see it", 4)
 
 
