@@ -20,6 +20,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+from machine import free_port
 
 from digitcam.core.bundle import SHIPPED
 from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
@@ -75,7 +76,7 @@ def test_a_machine_that_is_well(board: Board, tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_first_is_the_exit_code(board: Board, tmp_path: Path) -> None:
-    port = closed_port()
+    port = free_port()
     text = (
         f'source = "{tmp_path}/none.mp4"\nmodel = "nowhere"\n[mqtt]\nhost = "127.0.0.1"\nport = {port}\ntls = false\n'
     )
@@ -377,7 +378,7 @@ def test_a_camera_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no /dev/video99: plug the camera in"):
         parts.camera("v4l2:///dev/video99", wait_s=0.5)
     with pytest.raises(SourceError, match="cannot connect"):
-        parts.camera(f"http://127.0.0.1:{closed_port()}/", wait_s=0.5)
+        parts.camera(f"http://127.0.0.1:{free_port()}/", wait_s=0.5)
     with pytest.raises(ConfigError, match="not known"):
         parts.camera("ftp://host/x")
 
@@ -403,16 +404,10 @@ def test_a_source_that_never_answers_is_bounded(tmp_path: Path) -> None:
 # The broker
 
 
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def mosquitto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mqtt]:
     """A broker that knows `edge`; the configuration with which it is let in."""
-    folder, port = tmp_path_factory.mktemp("mosquitto"), closed_port()
+    folder, port = tmp_path_factory.mktemp("mosquitto"), free_port()
     programs = [
         shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin") for name in ("mosquitto", "mosquitto_passwd")
     ]
@@ -460,7 +455,7 @@ def test_a_broker_that_refuses(mosquitto: Mqtt) -> None:
     with pytest.raises(ConfigError, match=r"cannot read mqtt\.password_file"):
         parts.broker(msgspec.structs.replace(mosquitto, password_file="/nowhere"))
     with pytest.raises(SinkError, match="cannot reach the broker"):
-        parts.broker(msgspec.structs.replace(mosquitto, port=closed_port()))
+        parts.broker(msgspec.structs.replace(mosquitto, port=free_port()))
 
 
 def test_a_password_that_only_the_service_can_read() -> None:

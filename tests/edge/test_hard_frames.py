@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import json
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -12,9 +9,11 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
+import readings
+from machine import small_disk
 
 from digitcam.core.errors import SinkError
-from digitcam.core.reading import Latency, Model, ReadDigit, Reading, encode_reading
+from digitcam.core.reading import Reading, encode_reading
 from digitcam.edge.config.outputs import HardFrames
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.outcome import Outcome
@@ -27,20 +26,15 @@ STANDS = Trust(Rules(decimals=1), standing=Mark("12", START, START))
 
 
 def outcome(number: str, reason: str = "", stands: str | None = None, trust: Trust | None = None) -> Outcome:
-    reading = Reading(
+    reading = readings.reading(
+        number,
+        [0.5] * len(number),
         ts=START,
         seq=4,
-        source="test:",
         region="water",
-        number=number,
-        digits=tuple(ReadDigit(digit, 0.5, (0, 0, 1, 1)) for digit in number),
         box=(0, 0, 2, 1),
-        confidence=0.5,
         accepted=not reason,
         reason=reason,
-        previous=None,
-        model=Model("script", "", ""),
-        latency_ms=Latency(0, 0, 0, 0, 0),
     )
     return Outcome("water", [reading], trust.number if trust else stands, trust)
 
@@ -56,17 +50,6 @@ def sink(folder: Path, **changes: Any) -> HardFramesSink:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what is written past them fails, as on a full disk."""
-    soft, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard_limit))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard_limit))
 
 
 @pytest.mark.parametrize(

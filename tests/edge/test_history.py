@@ -1,24 +1,24 @@
 from __future__ import annotations
 
-import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import readings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from machine import small_disk
 
 from digitcam.core.errors import SinkError
-from digitcam.core.reading import Latency, Model, ReadDigit, Reading
 from digitcam.edge.config.outputs import History
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.outcome import Outcome
@@ -35,26 +35,8 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def reading(number: str, seconds: float, region: str = "") -> Reading:
-    return Reading(
-        ts=at(seconds),
-        seq=0,
-        source="test:",
-        region=region,
-        number=number,
-        digits=tuple(ReadDigit(digit, 1.0, (0, 0, 1, 1)) for digit in number),
-        box=(0, 0, 0, 0),
-        confidence=0.99,
-        accepted=True,
-        reason="",
-        previous=None,
-        model=Model("script", "", ""),
-        latency_ms=Latency(0, 0, 0, 0, 0),
-    )
-
-
 def outcome(number: str | None, seconds: float, region: str = "", trust: Trust | None = None) -> Outcome:
-    return Outcome(region, [reading(number or "", seconds, region)], number, trust)
+    return Outcome(region, [readings.reading(number or "", ts=at(seconds), region=region)], number, trust)
 
 
 def feed(sink: HistorySink, numbers: Sequence[tuple[str, float]], region: str = "") -> None:
@@ -69,17 +51,6 @@ def numbers(rows: Sequence[Row]) -> list[str]:
 
 def config(path: Path, **changes: Any) -> History:
     return History(**{"file": str(path), "commit_s": 0.0, **changes})
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what is written past them fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 # Which rows
@@ -112,7 +83,7 @@ def test_the_history_tells_what_became_of_the_trusted_number() -> None:
     seen: Seen | None = None
     rows = []
     for number, seconds in (("12", 0), ("13", 10), ("3", 20), ("3", 70), ("13", 80), ("3", 90), ("3", 200)):
-        trust, _ = trust.after([reading(number, seconds)])
+        trust, _ = trust.after([readings.reading(number, ts=at(seconds))])
         seen, new = rows_after(seen, outcome(trust.number, seconds, trust=trust), 900.0)
         rows += new
     assert [(row.ts, row.number, row.kind) for row in rows] == [

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any
 
 import cv2
 import pytest
+from machine import free_port
 
 from digitcam.core.reading import Reading, decode_reading
 from digitcam.edge.sources.demo import DemoSource
@@ -276,12 +276,6 @@ def browser(chromium: Browser) -> Browser:
     chromium.errors.clear()
     chromium.urls.clear()
     return chromium
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def outside(browser: Browser, url: str) -> list[str]:

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
 import io
-import resource
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from machine import small_disk
 from msgspec.structs import replace
 
 from digitcam.core.bundle import open_bundle
@@ -62,17 +61,6 @@ def replay(path: Path) -> tuple[list[Frame], int]:
 
 def same(one: Frame, other: Frame) -> bool:
     return np.array_equal(one.image, other.image) and one.image.dtype == other.image.dtype and one[1:] == other[1:]
-
-
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes: what is written past them fails, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_is_recorded_comes_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 import pytest
 import readings
+from machine import free_port
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -168,12 +169,6 @@ class Broker(NamedTuple):
         for port in (self.plain, self.tls, self.certificate):
             wait_for(port, process, self.folder / "log")
         return process
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def tool(name: str) -> str:
@@ -480,7 +475,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
     """What is said on standard error, as soon as it is; and no long pauses between tries to connect."""
     told: queue.Queue[str] = queue.Queue()
     monkeypatch.setattr(broker_module, "RETRY_S", (1, 1))
-    monkeypatch.setattr(broker_module.Broker, "_tell", lambda self, text: told.put(text))
+    monkeypatch.setattr(broker_module.Notices, "tell", lambda self, text: told.put(text))
     return told
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from machine import free_port
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
@@ -565,12 +566,6 @@ def test_no_path_leads_to_a_file(path: str) -> None:
 
 
 # Served
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def desk() -> Desk:

@@ -7,7 +7,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import readings
 
 from digitcam.core.errors import ConfigError, SinkError
-from digitcam.core.reading import Latency, Model, Reading
+from digitcam.core.reading import Reading
 from digitcam.edge.config.outputs import Webhook
 from digitcam.edge.outcome import Outcome
 from digitcam.edge.sinks import webhook
@@ -25,20 +25,7 @@ from digitcam.edge.sinks.webhook import WebhookSink
 from digitcam.edge.sources import Frame
 
 WAIT_S = 30
-READING = Reading(
-    ts=datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc),
-    seq=4,
-    source="test:",
-    number="07",
-    digits=(),
-    box=(0, 0, 0, 0),
-    confidence=0.9,
-    accepted=True,
-    reason="",
-    previous=None,
-    model=Model("script", "", ""),
-    latency_ms=Latency(0, 0, 0, 0, 0),
-)
+READING = readings.reading("07", seq=4)
 FRAME = Frame(np.zeros((4, 4), np.uint8), READING.ts, 4, "test:", 0.0)
 
 

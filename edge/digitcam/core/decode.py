@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -58,10 +59,13 @@ def softmax(logits: FloatArray) -> FloatArray:
     return result
 
 
+@lru_cache(maxsize=8)
 def cell_centres(rows: int, columns: int, stride: int) -> FloatArray:
-    """Return the centres [rows, columns, 2] (x, y) of the cells in input pixels."""
+    """Return the centres [rows, columns, 2] (x, y) of the cells in input pixels, not to be written to."""
     y, x = np.mgrid[:rows, :columns]
-    return ((np.stack([x, y], axis=-1) + 0.5) * stride).astype(np.float32)
+    centres: FloatArray = ((np.stack([x, y], axis=-1) + 0.5) * stride).astype(np.float32)
+    centres.flags.writeable = False  # the next call gets the same
+    return centres
 
 
 def grid_boxes(raw: FloatArray, stride: int) -> FloatArray:
@@ -100,9 +104,7 @@ def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, threshold
     sure = 1 - probabilities[..., -1]
     heard = sure >= thresholds.digit
     scores, votes = sure[heard], probabilities[heard][:, :-1]
-    rows, columns = np.nonzero(heard)
-    centres = ((np.stack([columns, rows], axis=-1) + 0.5) * head.stride).astype(np.float32)
-    places = _cell_boxes(boxes[heard], centres, head.stride)
+    places = _cell_boxes(boxes[heard], cell_centres(*heard.shape, head.stride)[heard], head.stride)
     same = iou(places[:, None], places[None]) >= SAME_DIGIT_IOU
     # A cell speaks of its own digit even where its box is empty.
     np.fill_diagonal(same, True)

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -122,9 +122,3 @@ class Health:
 def resident_bytes() -> int:
     """Return what this process holds of the machine's memory (proc(5), statm)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
-
-
-def plain(report: Report) -> dict[str, Any]:
-    """Return a report as plain values, times as text."""
-    values: dict[str, Any] = msgspec.to_builtins(report)
-    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from digitcam.core.reading import Reading
@@ -37,3 +38,8 @@ class Outcome(NamedTuple):
         if self.trust and self.trust.objection:
             return self.trust.objection.line
         return "" if self.best.accepted else self.best.reason
+
+
+def readings_of(outcomes: Sequence[Outcome]) -> list[Reading]:
+    """Return all that was read of a frame, region by region, in each the best first."""
+    return [reading for outcome in outcomes for reading in outcome.readings]

@@ -22,11 +22,11 @@ from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.control import Control, SetNumber, waking
 from digitcam.edge.health import Health
-from digitcam.edge.outcome import Outcome
+from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.parts import Parts
 from digitcam.edge.pipeline import Reader
 from digitcam.edge.regions import cut, views
-from digitcam.edge.secret import read_secret
+from digitcam.edge.secret import CREDENTIALS, read_secret
 from digitcam.edge.sinks import Desk, Sink, plan_sinks
 from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
 from digitcam.edge.sources.live import LiveSource
@@ -108,8 +108,7 @@ def check(config: RunConfig, file: ConfigFile) -> None:
     for table, what in (("mqtt", "password"), ("web", "token"), ("webhook", "token")):
         part = getattr(config, table)
         path = getattr(part, f"{what}_file", None)
-        # What systemd puts there is there only for the service.
-        if path and not path.startswith("/run/credentials/"):
+        if path and not path.startswith(CREDENTIALS):
             read_secret(table, what, path, None)
     for sink in plan_sinks(config, Desk(Health(), Control(), file)):
         sink.make()
@@ -307,8 +306,7 @@ class _Tally:
             self.known += 1
             self.right += any(outcome.best.number == frame.truth for outcome in outcomes)
         if len(self.pictures) < self.keep:
-            readings = [reading for outcome in outcomes for reading in outcome.readings]
-            self.pictures.append(draw.annotate(frame.image, readings))
+            self.pictures.append(draw.annotate(frame.image, readings_of(outcomes)))
 
     def summary(self) -> str:
         """Return one line for people."""

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from digitcam.core.errors import ConfigError
 
+CREDENTIALS = "/run/credentials/"
+"""Where systemd puts the secrets of a service, for that service alone and while it runs."""
+
 
 def read_secret(table: str, what: str, file: str | None, env: str | None) -> str | None:
     """Return the first line of a file, or an environment variable; None where neither is named.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from digitcam.core.errors import ConfigError, SourceError
 from digitcam.edge.doctor import Finding
+from digitcam.edge.secret import CREDENTIALS
 
 if TYPE_CHECKING:
     from digitcam.edge.config.mqtt import Mqtt
@@ -18,9 +19,6 @@ FRAMES = 3
 """How many frames a camera must give; the first may be an accident."""
 WAIT_S, LOOK_S = 20.0, 1.0
 """How long they may take, and how long a camera is watched for its rate: what it had in store comes in a burst."""
-
-CREDENTIALS = "/run/credentials/"
-"""Where systemd puts the secrets of a service, for that service alone and while it runs."""
 
 
 class _Seen(NamedTuple):

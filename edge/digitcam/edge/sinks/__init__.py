@@ -117,7 +117,7 @@ def plan_sinks(config: RunConfig, desk: Desk, record: Path | None = None) -> lis
         def page() -> Sink:
             with _needing("web"):
                 from digitcam.edge.web import Page
-            return Page(web, desk, desk.history)
+            return Page(web, desk)
 
         planned.append(Planned("web", (web, config.history), page))
     return planned

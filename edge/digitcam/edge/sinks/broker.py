@@ -7,11 +7,9 @@ newest message of each retained topic, for a broker that was started anew may ha
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from paho.mqtt.client import Client
@@ -21,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from digitcam.core.errors import SinkError
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.sinks import credentials
+from digitcam.edge.sinks.notices import Notices
 
 ANSWER_S = 10.0
 """How long the broker may take to answer the login, and at the end to confirm what it was sent."""
@@ -66,7 +65,7 @@ class Broker:
         self._waiting: deque[Message] = deque()
         self._in_flight, self._limit = 0, IN_FLIGHT
         self._connected = self._handing_over = self._closing = False
-        self._told: str | None = None
+        self._notices = Notices(self.where)
         # Never held while paho is called: paho holds locks of its own while it calls us.
         self._changed = threading.Condition()
         # MQTT 5, because in it a broker says when it does not let a message through.
@@ -166,20 +165,13 @@ class Broker:
             with self._changed:
                 self._handing_over = False
 
-    def _tell(self, text: str) -> None:
-        """Say something on standard error, once until something else is to be said."""
-        if text != self._told:
-            self._told = text
-            with suppress(OSError):  # nobody listens: no reason to lose the connection
-                print(f"digitcam: {self.where}: {text}", file=sys.stderr, flush=True)
-
     # The rest is called from paho's thread.
 
     def _on_connect(self, client: Client, data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
         again, self._login = self._login is not None, reason
         if reason.is_failure:
             if again:
-                self._tell(f"the broker refuses the login: {reason}: reading goes on")
+                self._notices.tell(f"the broker refuses the login: {reason}: reading goes on")
         else:
             # paho would send what the last connection left unconfirmed after what this one begins with, and so an old
             # retained message after its newer one.
@@ -195,7 +187,7 @@ class Broker:
             if self.listen:
                 client.subscribe([(topic, 1) for topic in self.listen])
             if again:
-                self._tell(f"connected again; {self.dropped} messages were dropped so far")
+                self._notices.tell(f"connected again; {self.dropped} messages were dropped so far")
             self._hand_over()
         self._answered.set()
 
@@ -205,7 +197,7 @@ class Broker:
         if was_connected and not self._closing:
             # Where the line just went dead there is no reason but "Unspecified error".
             why = "" if reason.value == 128 else f" ({reason})"
-            self._tell(f"connection lost{why}: reading goes on, up to {WAITING} messages wait for the broker")
+            self._notices.tell(f"connection lost{why}: reading goes on, up to {WAITING} messages wait for the broker")
         self._answered.set()
 
     def _on_publish(self, client: Client, data: Any, mid: int, reason: ReasonCode, properties: Any) -> None:

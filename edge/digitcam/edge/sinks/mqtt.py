@@ -24,7 +24,7 @@ from digitcam.core.draw import annotate
 from digitcam.core.errors import SinkError
 from digitcam.core.reading import encode_reading
 from digitcam.edge.config import RunConfig
-from digitcam.edge.outcome import Outcome
+from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.sinks import Desk, homeassistant
 from digitcam.edge.sinks.broker import ANSWER_S, Broker, Message
 from digitcam.edge.sinks.diagnostics import diagnostics
@@ -104,7 +104,7 @@ class MqttSink:
         self._report()
         if self._wants_picture:
             self._wants_picture = False
-            picture = annotate(frame.image, [reading for outcome in outcomes for reading in outcome.readings])
+            picture = annotate(frame.image, readings_of(outcomes))
             self._publish("picture", cv2.imencode(".jpg", picture)[1].tobytes())
 
     def _publish(self, name: str, payload: str | bytes, retain: bool = False) -> None:

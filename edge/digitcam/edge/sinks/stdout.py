@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from itertools import chain
 from types import TracebackType
 
 from digitcam.core.errors import SinkError
 from digitcam.core.reading import encode_reading
-from digitcam.edge.outcome import Outcome
+from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.sources import Frame
 
 
@@ -30,7 +29,7 @@ class StdoutSink:
         """Write the readings; SinkError when nobody reads them any more, or the disk is full."""
         out = sys.stdout.buffer
         try:
-            for reading in chain.from_iterable(outcome.readings for outcome in outcomes):
+            for reading in readings_of(outcomes):
                 out.write(encode_reading(reading) + b"\n")
                 out.flush()
         except OSError as error:

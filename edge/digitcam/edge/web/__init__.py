@@ -26,15 +26,11 @@ CONNECTIONS = 64
 class Page:
     """Serves the page from one thread while open. The runner's thread only notes what there is to show."""
 
-    def __init__(self, config: Web, desk: Desk, history: HistorySink | None = None) -> None:
-        """Prepare it.
-
-        history
-            What the chart is drawn from, filled by whoever gives it; None to remember the last numbers here.
-        """
+    def __init__(self, config: Web, desk: Desk) -> None:
         self.config, self._live, self._desk = config, Live(), desk
-        self._kept = history or HistorySink()
-        self._own = self._kept if history is None else None
+        # The chart is drawn from the history that is kept, or else from the last numbers, remembered here.
+        self._kept = desk.history or HistorySink()
+        self._own = self._kept if desk.history is None else None
 
     def __enter__(self) -> Page:
         """Start serving; SinkError when the port cannot be had, ConfigError when the token cannot be used."""

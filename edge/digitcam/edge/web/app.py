@@ -20,7 +20,6 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from digitcam.core.errors import ConfigError, SinkError
-from digitcam.edge.health import plain
 from digitcam.edge.sinks import Desk
 from digitcam.edge.sinks.history import HistorySink
 from digitcam.edge.web import save
@@ -132,8 +131,7 @@ class Handlers:
         ]
         rejections = [rejection._asdict() for rejection in reversed(self._desk.health.rejections())]
         events.sort(key=lambda event: event["ts"], reverse=True)
-        report = plain(self._desk.health.report())
-        return _json({"report": report, "rejections": rejections, "events": events[:20]})
+        return _json({"report": self._desk.health.report(), "rejections": rejections, "events": events[:20]})
 
     async def history(self, request: Request) -> Response:
         """Give the numbers that stood: of the last `hours` (24), of a `region` (all), at most `limit` (2000)."""

@@ -14,7 +14,7 @@ import msgspec
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.draw import annotate
 from digitcam.core.reading import Reading
-from digitcam.edge.outcome import Outcome
+from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.uris import redact
 
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
     @property
     def readings(self) -> list[Reading]:
         """All regions' readings."""
-        return [reading for outcome in self.outcomes for reading in outcome.readings]
+        return readings_of(self.outcomes)
 
     @property
     def size(self) -> tuple[int, int]:
