@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digitcam.core.card import GridHead, SlotsHead, Thresholds
-from digitcam.core.decode import Digit, decode, decode_grid, decode_slots, grid_boxes, group, softmax
+from digitcam.core.decode import Digit, cell_boxes, cell_centres, decode, decode_grid, decode_slots, group, softmax
 
 HEAD, ROWS, COLUMNS = GridHead(stride=8), 16, 32
 SURE = 20.0
@@ -17,7 +17,7 @@ def empty_grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def put(grid: tuple[np.ndarray, np.ndarray], digit: int, box: list[float], row: int, column: int) -> None:
-    """Let one cell speak of a digit, with the box written as `grid_boxes` reads it."""
+    """Let one cell speak of a digit, with the box written as `cell_boxes` reads it."""
     x, y, width, height = box
     grid[0][row, column] = 0
     grid[0][row, column, digit] = SURE
@@ -37,11 +37,11 @@ def test_softmax_by_hand() -> None:
     np.testing.assert_allclose(softmax(np.log([[1.0, 3.0]])), [[0.25, 0.75]])
 
 
-def test_grid_boxes_by_hand() -> None:
+def test_cell_boxes_by_hand() -> None:
     raw = np.zeros((2, 3, 4), np.float32)
     raw[1, 2] = [0.5, -0.25, np.log(2), np.log(3)]
     # The cell's centre is (20, 12); the digit's (24, 10); its size 16x24.
-    np.testing.assert_allclose(grid_boxes(raw, 8)[1, 2], [16, -2, 16, 24], rtol=1e-5)
+    np.testing.assert_allclose(cell_boxes(raw, cell_centres(2, 3, 8), 8)[1, 2], [16, -2, 16, 24], rtol=1e-5)
 
 
 def test_nothing_gives_nothing() -> None:

@@ -84,11 +84,14 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
 
 
 def _frames() -> list[Frame]:
-    """Return demo frames of `SIZE`, uint8 [480, 640, 3]."""
+    """Return demo frames of `SIZE`, uint8 [480, 640, 3]: as wide as that, their proportions kept, on black."""
     found = []
     for frame in islice(DemoSource("demo:"), DISTINCT):
-        image = cv2.resize(frame.image, SIZE, interpolation=cv2.INTER_AREA)
-        found.append(frame._replace(image=image))  # type: ignore[arg-type]
+        height = SIZE[0] * frame.image.shape[0] // frame.image.shape[1]
+        image = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        top = (SIZE[1] - height) // 2
+        image[top : top + height] = cv2.resize(frame.image, (SIZE[0], height), interpolation=cv2.INTER_CUBIC)
+        found.append(frame._replace(image=image))
     return found
 
 

@@ -73,12 +73,14 @@ def letterbox(frame: UInt8Array, spec: Input) -> tuple[UInt8Array, Letterbox]:
 
 
 def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """Return an image [height, width] or [height, width, 3]: averaged over areas when it shrinks, else interpolated."""
-    # Area averaging keeps thin strokes when shrinking; it is undefined for enlarging.
-    if height >= image.shape[0]:
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[return-value]
-    # OpenCV halves many times faster than it averages over any other area.
+    """Return an image [height, width] or [height, width, 3]: averaged over areas when it shrinks, else interpolated.
+
+    What is left to shrink by less than two after halving is interpolated as well: it takes from the same two or three
+    pixels what the average over areas takes, in an eighth of the time.
+    """
     while image.shape[0] >= 2 * height and image.shape[0] % 2 == 0 and image.shape[1] % 2 == 0:
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)  # type: ignore[return-value]
+    # Area averaging keeps thin strokes when shrinking much; it is undefined for enlarging.
+    how = cv2.INTER_LINEAR if image.shape[0] < 2 * height else cv2.INTER_AREA
+    return cv2.resize(image, (width, height), interpolation=how)  # type: ignore[return-value]

@@ -96,14 +96,9 @@ def describe(line: Line, to_frame: Callable[[FloatArray], FloatArray]) -> tuple[
     to_frame
         Maps boxes [..., 4] in pixels of the network's input to pixels of the frame.
     """
-    boxes = to_frame(np.array([*(digit.box_xywh for digit in line.digits), line.box_xywh])).tolist()
+    boxes = to_frame(np.array([*(digit.box_xywh for digit in line.digits), line.box_xywh]))
+    *each, whole = map(tuple, np.round(np.asarray(boxes, dtype=np.float64), 2).tolist())
     digits = tuple(
-        ReadDigit(digit.value, round(digit.confidence, 4), _rounded(box))
-        for digit, box in zip(line.digits, boxes[:-1], strict=True)
+        ReadDigit(digit.value, round(digit.confidence, 4), box) for digit, box in zip(line.digits, each, strict=True)
     )
-    return digits, _rounded(boxes[-1])
-
-
-def _rounded(box: list[float]) -> BoxXYWH:
-    x, y, width, height = (round(value, 2) for value in box)
-    return x, y, width, height
+    return digits, whole
