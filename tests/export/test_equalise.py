@@ -84,7 +84,7 @@ def test_a_channel_that_is_always_nothing_does_no_harm() -> None:
 
 
 def test_a_channel_a_hundred_times_its_neighbours_is_evened_out() -> None:
-    network = folded(PLAIN, GRID)
+    network = folded(PLAIN, GRID)  # its stem writes two columns at once
     stream = streams(network)[0]
     factor = torch.ones(len(stream.readers[0].weight[0]))
     factor[1] = 100.0
@@ -92,9 +92,9 @@ def test_a_channel_a_hundred_times_its_neighbours_is_evened_out() -> None:
     wide = streams(spoiled)[0]
     with torch.no_grad():
         for writer in wide.writers:
-            writer.weight.mul_(factor[:, None, None, None])
+            writer.weight.mul_(factor.repeat(2)[:, None, None, None])
             assert writer.bias is not None
-            writer.bias.mul_(factor)
+            writer.bias.mul_(factor.repeat(2))
         for reader in wide.readers:
             reader.weight.div_(factor[None, :, None, None])
     clean, mended = equalise(network, IMAGES), equalise(spoiled, IMAGES)
