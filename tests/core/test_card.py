@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from digitcam.core.card import Card, GridHead, Input, Licence, SlotsHead, Training, decode_card, encode_card
 from digitcam.core.errors import ModelError
+from digitcam.core.metrics import Coverage
 
 
 def card(**changes: Any) -> Card:
@@ -58,6 +59,7 @@ def test_round_trip(name: str, side: int, channels: Any, head: Any, files: dict[
         (changed(head={"kind": "pile"}), "head"),
         (changed(head={"kind": "grid", "stride": 8, "positions": 5}), "positions"),
         (changed(thresholds={"accept": 1.5}), r"thresholds\.accept"),
+        (changed(coverage={"int8.onnx": [{"accuracy": 0.98, "share": 1.0}]}), r"threshold.*coverage"),
         (changed(files={"model.int8.onnx": "12"}), "files"),
     ],
 )
@@ -66,6 +68,14 @@ def test_a_bad_card_names_file_and_field(data: bytes, words: str) -> None:
         decode_card(data, "here/card.json")
     assert str(caught.value).startswith("here/card.json: ")
     assert "\n" not in str(caught.value)
+
+
+def test_coverage_by_format_may_be_there_or_not() -> None:
+    table = {"int8.onnx": [Coverage(0.98, 0.75, 0.9), Coverage(0.99, None, 0.0)]}
+    assert decode_card(encode_card(card(coverage=table)), "card.json").coverage == table
+    old = json.loads(encode_card(card()))
+    del old["coverage"]
+    assert decode_card(json.dumps(old).encode(), "card.json") == card()
 
 
 def test_cards_do_not_change() -> None:

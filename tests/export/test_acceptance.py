@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from digitcam.export.acceptance import accept_threshold
+from digitcam.core.metrics import Coverage
+from digitcam.export.acceptance import accept_threshold, coverages
 from digitcam.train.evaluate import Results
 
 
@@ -35,3 +36,14 @@ def test_without_any_frame_the_default_holds() -> None:
 @pytest.mark.parametrize("sure", [1.0, 0.995])
 def test_a_network_that_is_sure_of_everything_gets_the_highest(sure: float) -> None:
     assert accept_threshold([results([sure] * 50, [""] * 50)]) == 0.99
+
+
+def test_coverage_is_of_all_data_sets_together() -> None:
+    zeros = np.zeros((3, 4), np.float32)
+    numbers = Results(["1", "2", "8"], zeros, np.array([0.9, 0.8, 0.6]), ["1", "2", "3"], zeros)
+    # On the last frame of this set nothing is read, on the others what is not there.
+    empty = Results(["7", "7", ""], zeros, np.array([0.85, 0.1, 0.0]), ["", "", ""], zeros)
+    # From 0.9 on one of six images is read, and rightly; the next surest reading is wrong.
+    both = [Coverage(0.98, 0.9, 1 / 6), Coverage(0.99, 0.9, 1 / 6)]
+    alone = [Coverage(0.98, 0.8, 2 / 3), Coverage(0.99, 0.8, 2 / 3)]
+    assert coverages({"int8.onnx": [numbers, empty], "fp32.onnx": [numbers]}) == {"int8.onnx": both, "fp32.onnx": alone}

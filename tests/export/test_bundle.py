@@ -39,6 +39,9 @@ def test_a_checkpoint_becomes_a_bundle(
     assert isinstance(card.head, GridHead if kind == "quick" else SlotsHead)
     assert card.parameters == sum(p.numel() for p in network_of(read_checkpoint(path)).parameters())
     assert set(card.metrics) == set(FORMATS) and set(card.metrics["int8.onnx"]) == {"glyphs-variable/validation"}
+    assert {f: [one.accuracy for one in covered] for f, covered in card.coverage.items()} == {
+        format: [0.98, 0.99] for format in FORMATS
+    }
     for format in FORMATS:
         found = audit(bundle, format)
         check(found)

@@ -1,13 +1,13 @@
 """A bundle: one folder, or the same zipped as `NAME.digitcam`, with a card, networks and golden inputs.
 
-Every file is checked against the card's SHA-256 when it is read.
+Every file is checked against the card's SHA-256 when it is read. Beside the card there may be a signature over it, see
+`edge.signature`: it vouches for the card, and the card for the files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +15,13 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from digitcam.core.archive import LARGEST_MB, Archive, is_plain
 from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.card import FORMATS, Card, decode_card, encode_card
 from digitcam.core.errors import ConfigError, ModelError
 
 SHIPPED = Path(__file__).parents[1] / "bundles"
-CARD, GOLDEN = "card.json", "golden.npz"
+CARD, GOLDEN, SIGNATURE = "card.json", "golden.npz", "card.json.sig"
 
 
 class Golden(NamedTuple):
@@ -40,11 +41,15 @@ class Golden(NamedTuple):
 
 
 class Bundle:
-    """A bundle opened for reading; `path` is the folder or archive, `card` its contract."""
+    """A bundle opened for reading; `path` is the folder or archive, `card` its contract.
 
-    def __init__(self, path: Path, card: Card, read: Callable[[str], bytes]) -> None:
+    `card_data` are the bytes that `card` was read from: those that a signature is over.
+    """
+
+    def __init__(self, path: Path, card: Card, read: Callable[[str], bytes], card_data: bytes | None = None) -> None:
         self.path = path
         self.card = card
+        self.card_data = encode_card(card) if card_data is None else card_data
         self._read = read
 
     @property
@@ -70,6 +75,32 @@ class Bundle:
             )
         return data
 
+    def verify(self) -> None:
+        """Read every file and check it.
+
+        Raises
+        ------
+        ModelError
+            As `read`; and when there is a file that the card does not list, as nobody vouches for that.
+        """
+        for name in self.card.files:
+            self.read(name)
+        try:
+            found = _place(self.path).names()
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot list its files: {error.strerror}") from None
+        if unknown := sorted({*found} - {CARD, SIGNATURE, *self.card.files}):
+            raise ModelError(f"{self.path}: its card does not list {', '.join(unknown)}: remove it or copy all again")
+
+    def signature(self) -> bytes | None:
+        """Return the signature over the card, unchecked; None when there is none."""
+        try:
+            return self._read(SIGNATURE)
+        except (KeyError, FileNotFoundError):
+            return None
+        except OSError as error:
+            raise ModelError(f"{self.path}: cannot read {SIGNATURE}: {error.strerror}") from None
+
     def golden(self) -> Golden:
         """Return the golden inputs and answers."""
         with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as data:
@@ -92,15 +123,16 @@ def open_bundle(where: str | Path) -> Bundle:
     path = Path(where)
     if not path.exists() and (SHIPPED / path.name).is_dir() and path.name == str(where):
         path = SHIPPED / path.name
-    if path.is_dir():
-        read: Callable[[str], bytes] = lambda name: (path / name).read_bytes()  # noqa: E731
-    elif path.is_file():
-        read = lambda name: zipfile.Path(_archive(path), name).read_bytes()  # noqa: E731
-    else:
+    if not (path.is_dir() or path.is_file()):
         shipped = ", ".join(sorted(folder.name for folder in SHIPPED.glob("*/")))
         raise ModelError(f"{where}: no such bundle: give a folder, a .digitcam file, or a shipped name ({shipped})")
-    card = decode_card(_try(read, CARD, path), path / CARD)
-    return Bundle(path, card, read)
+    read = _place(path).read
+    data = _try(read, CARD, path)
+    card = decode_card(data, path / CARD)
+    for name in card.files:
+        if not is_plain(name) or name in (CARD, SIGNATURE):
+            raise ModelError(f"{path / CARD}: field 'files' has {name!r}, no name of a bundle's file: do not trust it")
+    return Bundle(path, card, read, data)
 
 
 def write_bundle(path: Path, card: Card, files: Mapping[str, bytes]) -> Card:
@@ -123,11 +155,24 @@ def write_bundle(path: Path, card: Card, files: Mapping[str, bytes]) -> Card:
     return card
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        raise ModelError(f"{path}: not a bundle: neither a folder nor a zip archive") from None
+class _Folder:
+    """The files of a bundle that is a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        return [found.name for found in self.path.iterdir()]
+
+    def read(self, name: str) -> bytes:
+        path = self.path / name
+        if (size := path.stat().st_size) > LARGEST_MB << 20:
+            raise ModelError(f"{path}: has {size >> 20} MB, a bundle's file at most {LARGEST_MB} MB")
+        return path.read_bytes()
+
+
+def _place(path: Path) -> _Folder | Archive:
+    return _Folder(path) if path.is_dir() else Archive(path)
 
 
 def _try(read: Callable[[str], bytes], name: str, path: Path) -> bytes:
@@ -135,5 +180,5 @@ def _try(read: Callable[[str], bytes], name: str, path: Path) -> bytes:
         return read(name)
     except (KeyError, FileNotFoundError):
         raise ModelError(f"{path}: cannot read {name}: no such file in it") from None
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ModelError(f"{path}: cannot read {name}: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read {name}: {error.strerror}") from None

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from digitcam.core.errors import ModelError
-from digitcam.core.metrics import Metrics
+from digitcam.core.metrics import Coverage, Metrics
 
 SCHEMA = 1
 FORMATS = ("fp32.onnx", "int8.onnx", "fp32.tflite", "int8.tflite")
@@ -91,6 +91,9 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     macs: int
     metrics: dict[str, dict[str, Metrics]] = {}
     """Format, then data set and split; as measured by the export's gates on validation images."""
+    coverage: dict[str, list[Coverage]] = {}
+    """By format, from which confidence its readings are right to 98 and 99 %, and the share of the images they cover:
+    of all validation images that `metrics` name, together. Empty in cards from before it was measured."""
     files: dict[str, Sha256] = {}
     """SHA-256 of every other file of the bundle, by its name there."""
 

@@ -8,7 +8,10 @@ import numpy as np
 
 from digitcam.core.arrays import FloatArray
 from digitcam.core.boxes import iou, to_centre
-from digitcam.core.metrics import Metrics
+from digitcam.core.metrics import Coverage, Metrics
+
+TARGETS = (0.98, 0.99)
+"""Accuracies for which the coverage is told."""
 
 
 def matching_characters(number: str, truth: str, positions: int) -> int:
@@ -60,3 +63,24 @@ def measure(
         iou=float(overlaps.mean()) if len(overlaps) else 1.0,
         sequence_by_length={str(n): float(right[lengths == n].mean()) for n in np.unique(lengths)},
     )
+
+
+def coverage(confidences: FloatArray, right: Sequence[bool], images: int, target: float) -> Coverage:
+    """Return the largest share of `images` whose readings, from some confidence on, are right to `target`.
+
+    Parameters
+    ----------
+    confidences, right
+        Of the N readings there are; an image on which nothing is read has none, and is never covered.
+    """
+    sure, correct = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=bool)
+    order = np.argsort(-sure, kind="stable")
+    sure, hits = sure[order], np.cumsum(correct[order])
+    taken = np.arange(1, len(sure) + 1)
+    # Readings as sure as each other are taken together or not at all.
+    last = np.append(sure[1:] < sure[:-1], True)[: len(sure)]
+    enough = np.flatnonzero(last & (hits >= target * taken - 1e-9))
+    if not len(enough):
+        return Coverage(target, None, 0.0)
+    end = enough[-1]
+    return Coverage(target, float(sure[end]), float(taken[end] / images))

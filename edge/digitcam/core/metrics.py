@@ -20,3 +20,14 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     localisation_error_px2: float
     iou: float
     sequence_by_length: dict[str, float]
+
+
+class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The share of the images accepted from `threshold` on, of which `accuracy` are right.
+
+    The threshold is None where none gives that accuracy.
+    """
+
+    accuracy: float
+    threshold: float | None
+    share: float

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from digitcam.core.card import Thresholds
-from digitcam.train.evaluate import Results
+from digitcam.core.measure import TARGETS, coverage
+from digitcam.core.metrics import Coverage
+from digitcam.train.evaluate import Results, joined
 
 FALSE_SHARE = 0.01
 """Share of the frames without a number that may give an accepted reading."""
@@ -21,6 +23,23 @@ def accept_threshold(results: Sequence[Results]) -> float:
     """
     steps = np.arange(round(100 * Thresholds().accept), 100) / 100
     return float(max((_threshold(found, steps) for found in results), default=steps[0]))
+
+
+def coverages(results: Mapping[str, Sequence[Results]]) -> dict[str, list[Coverage]]:
+    """Return by format what of all images together is covered at each of `TARGETS`.
+
+    Parameters
+    ----------
+    results
+        By format, those on each data set.
+    """
+    return {format: _coverages(joined(parts)) for format, parts in results.items()}
+
+
+def _coverages(found: Results) -> list[Coverage]:
+    read = np.array([number != "" for number in found.numbers])
+    right = np.array([number == truth for number, truth in zip(found.numbers, found.truths, strict=True)])
+    return [coverage(found.confidences[read], right[read], len(read), target) for target in TARGETS]
 
 
 def _threshold(found: Results, steps: np.ndarray) -> float:

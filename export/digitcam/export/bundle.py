@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from digitcam.core.card import FORMATS, Card, Training
 from digitcam.core.errors import ConfigError
 from digitcam.core.metrics import Metrics
 from digitcam.export import audit, onnx, parity, tflite
-from digitcam.export.acceptance import accept_threshold
+from digitcam.export.acceptance import accept_threshold, coverages
+from digitcam.export.equalise import equalise
 from digitcam.export.quantize import calibration_images
 from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
 from digitcam.train.data import samples
 from digitcam.train.deploy import count_macs, fold
+from digitcam.train.evaluate import Results
 from digitcam.train.model import Network
 from digitcam.train.recipe import Recipe
 
@@ -66,9 +69,9 @@ def export(
             "convolutions, as that of train/recipes/canvas.toml"
         )
     parameters = sum(p.numel() for p in network.parameters())
-    network = fold(network)
     say(f"calibrating on {recipe.name}'s training images")
     calibration = calibration_images(recipe)
+    network = equalise(fold(network), calibration)
     files = {}
     for runtime, module in (("onnx", onnx), ("tflite", tflite)):
         say(f"converting to {runtime}, float and int8")
@@ -95,12 +98,12 @@ def export(
                 difference = parity.check_parity(format, golden.outputs[format], expected)
                 say(f"{format}: logits within {difference:.1g} of torch's")
         metrics: dict[str, dict[str, Metrics]] = {format: {} for format in FORMATS}
-        results = []
+        results: dict[str, list[Results]] = {format: [] for format in FORMATS}
         for data in recipe.validation:
             drawn = list(samples(data, "validation", images))
             for format in FORMATS:
-                results.append(parity.read_format(bundle, format, drawn))
-                found = metrics[format][data] = results[-1].metrics()
+                results[format].append(parity.read_format(bundle, format, drawn))
+                found = metrics[format][data] = results[format][-1].metrics()
                 say(
                     f"{format}: {data}, {images} validation images: sequence accuracy {found.sequence_accuracy:.4f}, "
                     f"localisation error {found.localisation_error_px2:.3f} px²"
@@ -108,10 +111,11 @@ def export(
             parity.check_drop(data, {format: metrics[format][data] for format in FORMATS}, max_drop)
     files[GOLDEN] = pack_golden(golden)
     named = {f: {f"{data}/validation": m for data, m in by_data.items()} for f, by_data in metrics.items()}
-    accept = accept_threshold(results)
+    accept = accept_threshold(list(chain.from_iterable(results.values())))
     say(f"a reading counts from a confidence of {accept:.2f}")
     thresholds = msgspec.structs.replace(card.thresholds, accept=accept)
-    return write_bundle(out, msgspec.structs.replace(card, metrics=named, thresholds=thresholds), files)
+    card = msgspec.structs.replace(card, metrics=named, thresholds=thresholds, coverage=coverages(results))
+    return write_bundle(out, card, files)
 
 
 def golden_samples(height: int, width: int) -> list[Sample]:

@@ -37,6 +37,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         An URI; see `edge.sources.open_source`.
     model, format
         A bundle's path or shipped name, and one of its formats; None for the int8 one of the engine at hand.
+    signers
+        A file of allowed signers, see `edge.signature`: a bundle that none of them signed is refused. None to take any.
     threads
         Of the engine.
     accept
@@ -52,6 +54,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     source: Text = "demo:"
     model: Text = "canvas"
     format: str | None = None
+    signers: Text | None = None
     threads: Positive = 1
     accept: Share | None = None
     rules: Rules | None = None

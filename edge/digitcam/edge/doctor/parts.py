@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitcam.core.errors import ConfigError, SourceError
@@ -29,22 +30,28 @@ class _Seen(NamedTuple):
     ts: datetime
 
 
-def engine(model: str, format: str | None) -> Finding:
+def engine(model: str, format: str | None, signers: str | None = None) -> Finding:
     """Return whether this machine reads a bundle's golden inputs as it should, in every format it has an engine for.
 
     Raises
     ------
     ConfigError, ModelError
-        When the bundle or the format cannot be used, or reads them otherwise.
+        When the bundle or the format cannot be used, reads them otherwise, or is not signed by one of `signers`.
     """
     from digitcam.core.bundle import open_bundle
     from digitcam.edge import engines
     from digitcam.edge.selftest import selftest
 
     bundle, format = open_bundle(model), format or engines.default_format()
+    signed = ""
+    if signers:
+        from digitcam.edge.signature import signer_of
+
+        signed = f", signed by {signer_of(bundle, Path(signers))}"
     engines.load(bundle, format)  # says what is missing for the configured one
     replay = next(replay for replay in selftest(bundle) if replay.format == format)
-    return Finding("engine", "ok", f"{model}, {format}: {replay.same} of {replay.of} golden inputs read as at export")
+    found = f"{model}, {format}: {replay.same} of {replay.of} golden inputs read as at export{signed}"
+    return Finding("engine", "ok", found)
 
 
 def camera(uri: str, wait_s: float = WAIT_S) -> Finding:

@@ -1,0 +1,146 @@
+"""Bundles as folders, as archives, and signed: what is written is whole and on the disk, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from digitcam.core.archive import archive_of
+from digitcam.core.bundle import CARD, SHIPPED, SIGNATURE, Bundle
+from digitcam.core.errors import ConfigError, SinkError
+
+
+def unpack(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle as a folder: its card as it is, its signature, and the files that the card lists.
+
+    A `folder.part` that an interrupted call left is removed.
+
+    Raises
+    ------
+    ConfigError
+        When `folder` exists.
+    ModelError
+        As `Bundle.verify`, before anything is written.
+    SinkError
+        When it cannot be written.
+    """
+    _must_not_exist(folder)
+    bundle.verify()
+    part = folder.with_name(folder.name + ".part")
+    try:
+        _remove(part)
+        part.mkdir(parents=True)
+        for name, data in _contents(bundle):
+            _write(part / name, data)
+        _sync(part)
+        part.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise _cannot_write(folder, error) from None
+    finally:
+        with suppress(OSError):
+            _remove(part)
+
+
+def pack(bundle: Bundle, path: Path) -> None:
+    """Write a bundle as an archive, of the same files always the same bytes.
+
+    Raises
+    ------
+    ConfigError
+        When `path` exists.
+    ModelError, SinkError
+        As `unpack`.
+    """
+    _must_not_exist(path)
+    bundle.verify()
+    _replace(path, archive_of(dict(_contents(bundle))))
+
+
+def check_signable(bundle: Bundle, anew: bool) -> None:
+    """See whether a bundle can be signed, before a key is asked for.
+
+    Raises
+    ------
+    ConfigError
+        When the bundle is a shipped one, or signed already and not to be signed `anew`.
+    ModelError
+        As `Bundle.verify`.
+    """
+    if bundle.path.resolve().parent == SHIPPED.resolve():
+        name = bundle.path.name
+        raise ConfigError(f"{name}: came with digitcam: sign a copy: digitcam bundle unpack {name} --out FOLDER")
+    if bundle.signature() is not None and not anew:
+        raise ConfigError(f"{bundle.path}: is signed already: give --anew to sign it anew")
+    bundle.verify()
+
+
+def put_signature(bundle: Bundle, signature: bytes) -> None:
+    """Put a signature beside the card, in a bundle's folder or archive, in place of one that is there.
+
+    Raises
+    ------
+    SinkError
+        When it cannot be written.
+    """
+    if bundle.path.is_dir():
+        _replace(bundle.path / SIGNATURE, signature)
+    else:
+        _replace(bundle.path, archive_of({**dict(_contents(bundle)), SIGNATURE: signature}))
+
+
+def _contents(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+    """Yield what belongs to a bundle, always in the same order."""
+    yield CARD, bundle.card_data
+    for name in sorted(bundle.card.files):
+        yield name, bundle.read(name)
+    if (signature := bundle.signature()) is not None:
+        yield SIGNATURE, signature
+
+
+def _must_not_exist(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise ConfigError(f"{path}: exists already: remove it or give another --out")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        _write(part, data)
+        part.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    finally:
+        with suppress(OSError):
+            _remove(part)
+
+
+def _cannot_write(path: Path, error: OSError) -> SinkError:
+    return SinkError(f"{path}: cannot write: {error.strerror}: choose another place or make room")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir() and not part.is_symlink():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
