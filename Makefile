@@ -45,11 +45,13 @@ test: $(VENV)/ready
 	@echo "== running the tests (set DIGITCAM_DATA to a folder with mnist/ for those that need it)"
 	@$(BIN)/python -m pytest
 
-device-test:
+device-test: $(VENV)/ready
 	@echo "== the real picamera2 with libcamera's virtual camera, in a Debian chroot (made at the first run, some minutes)"
 	@tests/device/picamera2_virtual.sh
 	@echo "== a V4L2 device of Debian's kernel, in a virtual machine (made at the first run, some minutes)"
 	@tests/device/v4l2_guest.sh
+	@echo "== int8 answers of an arm64 processor, emulated, beside this machine's (its system is made at the first run)"
+	@tests/device/arm64_outputs.sh
 
 check: $(VENV)/ready
 	@echo "== style, types, and which part may import which"
@@ -69,6 +71,8 @@ bench: $(VENV)/ready
 	  $(BIN)/digitcam bench latency $$name --out $(RESULTS)/$$name-latency.json && \
 	  $(BIN)/digitcam bench training train/recipes/$$name.toml --out $(RESULTS)/$$name-training.json || exit; done
 	$(BIN)/digitcam bench sweep digitcam-s digitcam-n --images 100
+	$(BIN)/digitcam bench history $(RESULTS)
+	$(BIN)/digitcam bench report $(RESULTS) --out runs/report.html
 	$(MAKE) readme
 
 readme: $(VENV)/ready

@@ -1,10 +1,12 @@
+import shutil
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
-from digitcam.benchmarks.accuracy import accuracy, check_drop, compared, flips, iou_above, log_rare
+from digitcam.benchmarks.accuracy import accuracy, check_drop, compared, flips, iou_above, log_rare, result_files
 from digitcam.benchmarks.flipsheet import HEIGHT, WIDTH, flip_sheet
 from digitcam.benchmarks.readme import RESULTS
 from digitcam.benchmarks.results import (
@@ -17,9 +19,18 @@ from digitcam.benchmarks.results import (
     write_result,
 )
 from digitcam.benchmarks.statistics import paired_interval
-from digitcam.core.bundle import open_bundle
+from digitcam.cli import cli
+from digitcam.core.bundle import SHIPPED, Bundle, open_bundle, write_bundle
 from digitcam.core.card import FORMATS
-from digitcam.core.errors import BenchmarkInvalidError, GateError, SinkError
+from digitcam.core.errors import (
+    BenchmarkInvalidError,
+    ConfigError,
+    DigitcamError,
+    GateError,
+    ModelError,
+    SinkError,
+    SourceError,
+)
 from digitcam.train.canvas import CanvasData
 from digitcam.train.evaluate import Results
 
@@ -61,12 +72,105 @@ def test_a_data_set_without_boxes_has_no_shares() -> None:
 def test_a_split_without_images_is_no_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CanvasData, "size", lambda self, split: 0)
     with pytest.raises(BenchmarkInvalidError, match="canvas-five: has no train images"):
-        accuracy(open_bundle("canvas"), ["canvas-five"], "train", say=lambda _: None)
+        accuracy([open_bundle("canvas")], ["canvas-five"], "train", say=lambda _: None)
+
+
+SAID: list[str] = []
 
 
 @pytest.fixture(scope="module")
-def measured() -> AccuracyResult:
-    return accuracy(open_bundle("canvas"), ["glyphs-variable"], "validation", 40, say=lambda _: None)
+def side_by_side() -> list[AccuracyResult]:
+    """All formats of one bundle, and two of another's, on the same images."""
+    bundles = [open_bundle("canvas"), without(open_bundle("digitcam-n"), "int8.onnx", "fp32.tflite")]
+    return accuracy(bundles, ["glyphs-variable", "glyphs-variable"], "validation", 40, say=SAID.append)
+
+
+def without(bundle: Bundle, *formats: str) -> Bundle:
+    """Return a bundle as if it lacked some formats."""
+    files = {name: sha for name, sha in bundle.card.files.items() if name.removeprefix("model.") not in formats}
+    return Bundle(bundle.path, msgspec.structs.replace(bundle.card, files=files), bundle.read)
+
+
+@pytest.fixture(scope="module")
+def measured(side_by_side: list[AccuracyResult]) -> AccuracyResult:
+    return side_by_side[0]
+
+
+def test_several_bundles_on_the_very_same_images(side_by_side: list[AccuracyResult]) -> None:
+    first, second = side_by_side
+    assert [one.subject.name for one in side_by_side] == ["canvas", "digitcam-n"]
+    # A data set that is named twice is measured once.
+    (a,), (b,) = first.data_sets, second.data_sets
+    assert list(b.formats) == ["fp32.onnx", "int8.tflite"] == list(second.subject.sha256)
+    assert a.images == b.images == 40
+    truths = {flip.index: flip.truth for one in a.formats.values() for flip in [*one.lost, *one.won]}
+    for one in b.formats.values():
+        assert all(truths.get(flip.index, flip.truth) == flip.truth for flip in [*one.lost, *one.won])
+        # As many images of each length in both.
+        assert set(one.metrics.sequence_by_length) == set(a.formats["fp32.onnx"].metrics.sequence_by_length)
+
+
+def test_the_text_tells_bundle_format_and_lengths(side_by_side: list[AccuracyResult]) -> None:
+    assert len(SAID) == 6
+    metrics = side_by_side[1].data_sets[0].formats["int8.tflite"].metrics
+    lengths = ", ".join(f"{length} {share:.4f}" for length, share in metrics.sequence_by_length.items())
+    assert SAID[-1].startswith("glyphs-variable/validation digitcam-n int8.tflite  sequence ")
+    assert SAID[-1].endswith(f"; by digits {lengths}")
+
+
+def test_several_bundles_give_a_file_each_in_a_folder(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "digitcam-n", tmp_path / "mine")
+    words = ("canvas", tmp_path / "mine", "--data", "glyphs-variable", "--count", "2", "--format", "int8.tflite")
+    done = command(*words, "--out", tmp_path / "out", "--pictures", tmp_path / "out")
+    assert done.exit_code == 0
+    names = ["canvas-accuracy.json", "canvas-flips.png", "mine-accuracy.json", "mine-flips.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    result = read_result(tmp_path / "out" / names[2], AccuracyResult)
+    assert result.subject.name == "digitcam-n"
+    # Only the format asked for, and what it is compared with.
+    assert list(result.data_sets[0].formats) == ["fp32.onnx", "int8.tflite"] == list(result.subject.sha256)
+
+
+def test_files_that_would_be_the_same_are_refused(tmp_path: Path) -> None:
+    canvas = open_bundle("canvas")
+    assert result_files([canvas], tmp_path / "one", "accuracy.json") == [tmp_path / "one"]
+    with pytest.raises(ConfigError, match=r"two bundles would both be canvas-accuracy\.json: rename"):
+        result_files([canvas, canvas], tmp_path, "accuracy.json")
+    with pytest.raises(ConfigError, match=r"one\.json: several bundles give a file each: name a folder"):
+        result_files([canvas, open_bundle("digitcam-n")], tmp_path / "one.json", "accuracy.json")
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["bench", "accuracy", *map(str, words)], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "say"),
+    [
+        (["{folder}/none", "--data", "glyphs-variable"], ModelError, "{folder}/none: no such bundle"),
+        (["canvas", "--data", "moon"], ConfigError, "data set 'moon' is not known"),
+        (["canvas", "--data", "canvas-five"], SourceError, "run 'digitcam data fetch mnist'"),
+        (["canvas", "--data", "glyphs-variable", "--data", "wheels"], SourceError, "{folder}"),
+        (["canvas", "--data", "svhn-photographs"], SourceError, "digitcam data fetch svhn"),
+        (["canvas", "--data", "datecodes", "--split", "test"], SourceError, "datecodes.tar: no such file"),
+        (["canvas", "--data", "glyphs-variable", "--count", "999999"], ConfigError, "give a smaller --count"),
+        (["{folder}/float", "--data", "glyphs-variable", "--format", "int8.onnx"], ConfigError, "has no int8.onnx"),
+        (["{folder}/small", "--data", "glyphs-variable"], ConfigError, "has no fp32.onnx, only int8.tflite"),
+    ],
+)
+def test_bad_words_leave_an_earlier_result(
+    words: list[str], kind: type[DigitcamError], say: str, data_folder: Path
+) -> None:
+    canvas = open_bundle("canvas")
+    for name, format in (("float", "fp32.onnx"), ("small", "int8.tflite")):
+        write_bundle(data_folder / name, canvas.card, {f"model.{format}": canvas.read(f"model.{format}")})
+    out = data_folder / "result.json"
+    out.write_text("earlier")
+    done = command(*(word.replace("{folder}", str(data_folder)) for word in words), "--out", out)
+    assert type(done.exception) is kind
+    message = str(done.exception)
+    assert say.replace("{folder}", str(data_folder)) in message and "\n" not in message
+    assert out.read_text() == "earlier"
 
 
 def test_all_formats_on_the_same_images(measured: AccuracyResult) -> None:

@@ -1,5 +1,6 @@
 """Boards as small trees of files, and tools as scripts."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digitcam.edge import board as board_module
-from digitcam.edge.board import THROTTLED, Board, Memory, throttle_words
+from digitcam.edge.board import THROTTLED, Board, EnergyCounter, Memory, energy_spent_j, throttle_words
 
 MEMINFO = """MemTotal:         931144 kB
 MemFree:          122000 kB
@@ -154,3 +155,69 @@ def test_every_bit_is_said_once_and_no_other(bits: int) -> None:
     now, before = throttle_words(bits)
     said = {word for bit, word in enumerate(THROTTLED) if bits & (0x10001 << bit)}
     assert sorted(now + before) == sorted(said)
+
+
+STAT = """cpu  100 0 50 800 50 0 0 200 20 0
+cpu0 60 10 20 300 40 5 5 160 20 0
+cpu1 40 0 30 490 0 0 0 40 0 0
+intr 1 2
+"""
+
+
+def test_what_processors_have_done(pi: Board) -> None:
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    assert pi.cpu_times() is None
+    write(pi.root, "proc/stat", STAT)
+    # cpu0: 60 + 10 + 20 + 5 + 5 at work, 160 taken, 340 idle; cpu1: 70, 40, 490.
+    assert pi.cpu_times([0]) == pytest.approx((100 * tick_s, 160 * tick_s, 600 * tick_s))
+    assert pi.cpu_times() == pytest.approx((170 * tick_s, 200 * tick_s, 1200 * tick_s))
+    assert pi.cpu_times([7]) is None
+    write(pi.root, "proc/stat", "cpu0 1 2 3\n")
+    assert pi.cpu_times() is None
+
+
+def test_the_highest_clock_of_those_asked_for(pi: Board) -> None:
+    write(pi.root, "sys/devices/system/cpu/cpu3/cpufreq/scaling_cur_freq", "1800000\n")
+    bare = Board(pi.root, "")
+    assert (bare.clock_mhz((0, 1, 3)), bare.clock_mhz((1,))) == (1800.0, None)
+
+
+def test_an_intel_processor_counts_when_it_was_too_hot(pi: Board) -> None:
+    assert pi.throttle_events() is None
+    for cpu, count in enumerate((2, 3)):
+        write(pi.root, f"sys/devices/system/cpu/cpu{cpu}/thermal_throttle/core_throttle_count", f"{count}\n")
+    assert pi.throttle_events() == 5
+
+
+def test_energy_is_that_of_the_packages(pi: Board) -> None:
+    assert pi.energy() == {}
+    for zone, name, spent in (
+        ("0", "package-0", 900),
+        ("0:0", "core", 500),
+        ("1", "psys", 2000),
+        ("2", "package-1", 7),
+    ):
+        write(pi.root, f"sys/class/powercap/intel-rapl:{zone}/name", name)
+        write(pi.root, f"sys/class/powercap/intel-rapl:{zone}/energy_uj", str(spent))
+        write(pi.root, f"sys/class/powercap/intel-rapl:{zone}/max_energy_range_uj", "1000")
+    before = pi.energy()
+    assert before == {"intel-rapl:0": EnergyCounter(900, 1000), "intel-rapl:2": EnergyCounter(7, 1000)}
+    write(pi.root, "sys/class/powercap/intel-rapl:0/energy_uj", "50")  # began again at 1000
+    write(pi.root, "sys/class/powercap/intel-rapl:2/energy_uj", "27")
+    assert energy_spent_j(before, pi.energy()) == pytest.approx(170e-6)
+    assert energy_spent_j({}, {}) is None
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        # As a Raspberry Pi 5 writes it; EXT5V has a voltage alone.
+        " 3V3_SYS_A current(1)=0.05000000A\\n VDD_CORE_A current(7)=2.00000000A\\n"
+        " 3V3_SYS_V volt(9)=3.30000000V\\n VDD_CORE_V volt(15)=0.90000000V\\n EXT5V_V volt(24)=5.10000000V",
+        "3V3_SYS_A=0.05A\\nVDD_CORE_A=2.0A\\n3V3_SYS_V=3.3V\\nVDD_CORE_V=0.9V",
+    ],
+)
+def test_power_of_all_rails(pi: Board, says: str) -> None:
+    assert pi.power_w() is None
+    tool(Path(pi.path or ""), "vcgencmd", f"printf '{says}\\n'")
+    assert pi.power_w() == pytest.approx(0.05 * 3.3 + 2.0 * 0.9)

@@ -1,10 +1,10 @@
-"""`bench accuracy`: every format on the very same images, and which images it reads otherwise than float."""
+"""`bench accuracy`: bundles and formats on the very same images, and which they read otherwise than float."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from functools import cache
@@ -13,14 +13,16 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from digitcam.benchmarks.calibration import TARGETS, calibration, coverage
+from digitcam.benchmarks.calibration import calibration
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, Flip, FormatAccuracy
 from digitcam.benchmarks.statistics import mcnemar, paired_interval
 from digitcam.benchmarks.subject import REFERENCE, subject
 from digitcam.core.boxes import iou
 from digitcam.core.bundle import Bundle, open_bundle
-from digitcam.core.errors import BenchmarkInvalidError, GateError
+from digitcam.core.card import FORMATS
+from digitcam.core.errors import BenchmarkInvalidError, ConfigError, GateError
+from digitcam.core.measure import TARGETS, coverage
 from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import data_set, samples
 from digitcam.train.evaluate import Read, Results, collect, joined
@@ -90,49 +92,104 @@ def compared(reference: Results, found: Results, accept: float) -> FormatAccurac
 
 
 def accuracy(
-    bundle: Bundle,
-    data_sets: list[str],
+    bundles: Sequence[Bundle],
+    data_sets: Sequence[str],
     split: Split = "test",
     count: int | None = None,
+    formats: Sequence[str] = (),
     say: Callable[[str], None] = print,
-) -> AccuracyResult:
-    """Measure all formats of a bundle on all data sets, on all cores at once: nothing is timed.
+) -> list[AccuracyResult]:
+    """Measure bundles on the very same images of all data sets, on all cores at once: nothing is timed.
+
+    Parameters
+    ----------
+    count
+        Images a data set; all by default.
+    formats
+        Which ones of every bundle, with the reference in any case; by default all that each has.
+
+    Returns
+    -------
+    list[AccuracyResult]
+        One a bundle, in their order.
 
     Raises
     ------
+    ConfigError
+        When a bundle lacks a format, or a data set is not known or has fewer images than `count`.
+    SourceError
+        When a data set's files are missing.
     BenchmarkInvalidError
         When a data set has no images of the split.
     """
-    described = subject(bundle, bundle.formats)
-    counts = {data: data_set(data).size(split) if count is None else count for data in data_sets}
-    if empty := [data for data, images in counts.items() if not images]:
-        raise BenchmarkInvalidError(f"{empty[0]}: has no {split} images: choose another --split")
-    measured = []
-    formats = sorted(bundle.formats, key=lambda format: format != REFERENCE)
+    chosen = [_chosen(bundle, formats) for bundle in bundles]
+    subjects = [subject(bundle, names) for bundle, names in zip(bundles, chosen, strict=True)]
+    counts = {data: _count(data, split, count) for data in data_sets}
+    measured: list[list[DataSetAccuracy]] = [[] for _ in bundles]
+    networks = [(bundle.path, names) for bundle, names in zip(bundles, chosen, strict=True)]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         jobs = {
-            data: [pool.submit(_measure, bundle.path, formats, data, split, part) for part in _parts(counts[data])]
-            for data in data_sets
+            data: [pool.submit(_measure, networks, data, split, part) for part in _parts(counts[data])]
+            for data in counts
         }
-        for data in data_sets:
+        for data in counts:
             parts = [job.result() for job in jobs[data]]
-            results = {format: joined([part[format] for part in parts]) for format in formats}
-            reference = results[REFERENCE]
-            by_format: dict[str, FormatAccuracy] = {}
-            for format, found in results.items():
-                one = by_format[format] = compared(reference, found, bundle.card.thresholds.accept)
-                say(f"{data}/{split} {format:12} {_told(one)}")
-            measured.append(DataSetAccuracy(data, split, len(reference.truths), by_format))
-    return AccuracyResult(described, environment(), REFERENCE, measured)
+            for i, bundle in enumerate(bundles):
+                results = {format: joined([part[i][format] for part in parts]) for format in chosen[i]}
+                reference = results[REFERENCE]
+                by_format: dict[str, FormatAccuracy] = {}
+                for format, found in results.items():
+                    one = by_format[format] = compared(reference, found, bundle.card.thresholds.accept)
+                    say(f"{data}/{split} {bundle.card.name} {format:12} {_told(one)}")
+                measured[i].append(DataSetAccuracy(data, split, len(reference.truths), by_format))
+    machine = environment()
+    return [
+        AccuracyResult(described, machine, REFERENCE, found)
+        for described, found in zip(subjects, measured, strict=True)
+    ]
+
+
+def result_files(bundles: Sequence[Bundle], out: Path, ending: str) -> list[Path]:
+    """Return what each bundle's file is called: `out` for one, NAME-ENDING in the folder `out` for several.
+
+    Raises
+    ------
+    ConfigError
+        When two would be the same file, or `out` is a file and not a folder.
+    """
+    if len(bundles) == 1:
+        return [out]
+    if out.is_file() or (out.suffix and not out.is_dir()):
+        raise ConfigError(f"{out}: several bundles give a file each: name a folder")
+    names = [bundle.path.name.removesuffix(".digitcam") for bundle in bundles]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{out}: two bundles would both be {twice[0]}-{ending}: rename the folder of one")
+    return [out / f"{name}-{ending}" for name in names]
+
+
+def _chosen(bundle: Bundle, formats: Sequence[str]) -> list[str]:
+    wanted = {REFERENCE, *formats} if formats else {*bundle.formats}
+    return sorted(wanted, key=lambda format: (format != REFERENCE, FORMATS.index(format)))
+
+
+def _count(data: str, split: Split, count: int | None) -> int:
+    there = data_set(data).size(split)
+    if not there:
+        raise BenchmarkInvalidError(f"{data}: has no {split} images: choose another --split")
+    if count is not None and count > there:
+        raise ConfigError(f"{data}: has {there} {split} images, not {count}: give a smaller --count")
+    return there if count is None else count
 
 
 def _told(found: FormatAccuracy) -> str:
     low, high = found.interval or (0.0, 0.0)
     covered = ", ".join(f"{one.share:.3f} at {100 * one.accuracy:g}% right" for one in found.coverage or [])
+    lengths = ", ".join(f"{length} {share:.4f}" for length, share in found.metrics.sequence_by_length.items())
     return (
         f"sequence {found.metrics.sequence_accuracy:.4f} ({found.difference:+.2f} points, {low:+.2f} to {high:+.2f}; "
         f"{len(found.lost)} lost, {len(found.won)} won)  localisation {found.metrics.localisation_error_px2:.3f} px², "
-        f"{found.accepted:.4f} accepted, {found.wrong_per_10000:.0f} wrongly in 10,000; covers {covered}"
+        f"{found.accepted:.4f} accepted, {found.wrong_per_10000:.0f} wrongly in 10,000; covers {covered}; "
+        f"by digits {lengths}"
     )
 
 
@@ -140,11 +197,11 @@ def _parts(count: int) -> list[range]:
     return [range(start, min(start + PART, count)) for start in range(0, count, PART)]
 
 
-def _measure(path: Path, formats: list[str], data: str, split: Split, part: range) -> dict[str, Results]:
-    """Read some images of a data set, each drawn once, with all formats."""
+def _measure(networks: list[tuple[Path, list[str]]], data: str, split: Split, part: range) -> list[dict[str, Results]]:
+    """Read some images of a data set, each drawn once, with all formats of all bundles."""
     source = data_set(data)
     drawn = [source.sample(split, index) for index in part]
-    return {format: collect(drawn, _loaded(path, format)) for format in formats}
+    return [{format: collect(drawn, _loaded(path, format)) for format in formats} for path, formats in networks]
 
 
 @cache

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from digitcam.core.card import FORMATS
+
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, help="The result file.")
 
@@ -23,39 +25,51 @@ def bench() -> None:
 
 
 @bench.command("accuracy")
-@click.argument("bundle")
+@click.argument("bundles", nargs=-1, required=True)
 @click.option("--data", "names", multiple=True, required=True, help="A data set's name; may be given again.")
 @click.option("--split", type=click.Choice(["train", "validation", "test"]), default="validation", show_default=True)
 @click.option("--count", type=click.IntRange(min=1), help="Only the first images.")
+@click.option(
+    "--format", "formats", type=click.Choice(FORMATS), multiple=True, help="Beside fp32.onnx; all by default."
+)
 @click.option("--max-drop", type=float, help="Exit 7 when a format loses more points than this.")
 @click.option("--pictures", type=PATH, help="Also a picture file of the images that were flipped, the worst first.")
-@OUT
+@click.option(
+    "--out", type=PATH, required=True, help="The result file; of several bundles the folder of NAME-accuracy.json."
+)
 def bench_accuracy(
-    bundle: str,
+    bundles: tuple[str, ...],
     names: tuple[str, ...],
     split: Any,
     count: int | None,
+    formats: tuple[str, ...],
     max_drop: float | None,
     pictures: Path | None,
     out: Path,
 ) -> None:
-    """All formats of BUNDLE on the same images, and which they read otherwise than float."""
-    from digitcam.benchmarks.accuracy import accuracy, check_drop, log_rare
+    """All formats of BUNDLES on the same images, and which they read otherwise than float."""
+    from digitcam.benchmarks.accuracy import accuracy, check_drop, log_rare, result_files
     from digitcam.benchmarks.results import write_result
     from digitcam.core.bundle import open_bundle
 
-    result = accuracy(open_bundle(bundle), list(names), split, count, note)
-    write_result(out, result)
-    log_rare(result, out.with_name("rare.jsonl"))
-    click.echo(out)
-    if pictures is not None:
+    opened = [open_bundle(bundle) for bundle in bundles]
+    files = result_files(opened, out, "accuracy.json")
+    sheets = result_files(opened, pictures, "flips.png") if pictures else []
+    measured = accuracy(opened, names, split, count, formats, note)
+    for path, result in zip(files, measured, strict=True):
+        write_result(path, result)
+        log_rare(result, path.with_name("rare.jsonl"))
+        click.echo(path)
+    if sheets:
         from digitcam.benchmarks.flipsheet import flip_sheet
         from digitcam.core.draw import write_image
 
-        write_image(pictures, flip_sheet(result))
-        click.echo(pictures)
+        for path, result in zip(sheets, measured, strict=True):
+            write_image(path, flip_sheet(result))
+            click.echo(path)
     if max_drop is not None:
-        check_drop(result, max_drop)
+        for result in measured:
+            check_drop(result, max_drop)
 
 
 @bench.command("debug")
@@ -86,15 +100,39 @@ def bench_compare(before: Path, after: Path) -> None:
 
 @bench.command("latency")
 @click.argument("bundle")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--format", "formats", type=click.Choice(FORMATS), multiple=True, help="All by default.")
+@click.option("--threads", type=click.IntRange(min=1), multiple=True, default=(1,), help="1; may be given again.")
+@click.option("--cpus", default="", metavar="N,N...", help="Keep to these CPUs.")
+@click.option(
+    "--source", default="demo:", show_default=True, help="What whole runs read: a camera, where there is one."
+)
+@click.option(
+    "--runs", type=click.IntRange(min=1), help="Of each format, at least. Fewer than by default are no result."
+)
+@click.option("--seconds", type=click.FloatRange(min=0), help="Of each, at least; less than 10 is no result.")
+@click.option("--sustained", type=click.FloatRange(min=0), help="Seconds of each in one go, 60; 0 leaves it out.")
 @OUT
-def bench_latency(bundle: str, threads: int, out: Path) -> None:
-    """How long BUNDLE's networks take, formats interleaved, batch 1."""
-    from digitcam.benchmarks.latency import latency
-    from digitcam.benchmarks.results import write_result
+def bench_latency(
+    bundle: str,
+    formats: tuple[str, ...],
+    threads: tuple[int, ...],
+    cpus: str,
+    source: str,
+    runs: int | None,
+    seconds: float | None,
+    sustained: float | None,
+    out: Path,
+) -> None:
+    """How long BUNDLE's networks take, formats interleaved, batch 1, and where a frame's time goes.
+
+    A measurement that does not hold (throttled, other load, too few runs ...) exits 6 and goes to NAME.invalid.json.
+    """
+    from digitcam.benchmarks.latency import Plan, cpu_numbers, latency, save
     from digitcam.core.bundle import open_bundle
 
-    write_result(out, latency(open_bundle(bundle), threads, say=note))
+    told = {"runs": runs, "seconds": seconds, "sustained_s": sustained}
+    plan = Plan(**{name: value for name, value in told.items() if value is not None})  # type: ignore[arg-type]
+    save(out, latency(open_bundle(bundle), formats, threads, cpu_numbers(cpus), source, plan, say=note))
     click.echo(out)
 
 
@@ -143,15 +181,39 @@ def bench_training(recipe: Path, out: Path) -> None:
 @bench.command("peers")
 @click.argument("bundle")
 @click.option("--source", default="demo:", show_default=True, help="Frames that know their truth.")
+@click.option("--data", help="A data set's name, in place of --source.")
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="test", show_default=True)
 @click.option("--frames", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--tune", type=click.IntRange(min=1), default=10, show_default=True, help="Frames to choose settings on.")
+@click.option("--peer", "only", multiple=True, help="Only this one, by default all that are there. May be given again.")
+@click.option("--seed", type=PATH, help="A checkpoint of one of the seed's recipes, to read them too.")
+@click.option("--format", "format_", help="Which network; by default the int8 one of the engine at hand.")
 @OUT
-def bench_peers(bundle: str, source: str, frames: int, out: Path) -> None:
-    """BUNDLE's default network and Tesseract on the same frames."""
+def bench_peers(
+    bundle: str,
+    source: str,
+    data: str | None,
+    split: str,
+    frames: int,
+    tune: int,
+    only: tuple[str, ...],
+    seed: Path | None,
+    format_: str | None,
+    out: Path,
+) -> None:
+    """Read the same frames with BUNDLE and with RapidOCR, Tesseract and the seed's network, each at its best.
+
+    Settings are chosen on other frames. Time, memory and installed size are measured too.
+    """
     from digitcam.benchmarks.peers import peers
+    from digitcam.benchmarks.peers.rare import log
     from digitcam.benchmarks.results import write_result
     from digitcam.core.bundle import open_bundle
 
-    write_result(out, peers(open_bundle(bundle), source, frames, note))
+    options: dict[str, Any] = {"data": data, "split": split, "only": only, "seed": seed, "format": format_}
+    result = peers(open_bundle(bundle), source, frames, **options, tune=tune, say=note)
+    write_result(out, result)
+    log(result, out.with_name("rare.jsonl"))
     click.echo(out)
 
 
@@ -192,17 +254,45 @@ def bench_sweep(bundles: tuple[str, ...], format_: str, images: int, results: Pa
     click.echo(picture)
 
 
+@bench.command("validate")
+@click.argument("files", nargs=-1, required=True, type=PATH)
+def bench_validate(files: tuple[Path, ...]) -> int:
+    """Hold FILES, results of boards, against what they must tell; exit 6 when one does not.
+
+    See benchmarks/results/boards/README.md.
+    """
+    from digitcam.benchmarks.boards import check_board
+    from digitcam.core.errors import BenchmarkInvalidError
+
+    code = 0
+    for path in files:
+        try:
+            found = check_board(path)
+        except BenchmarkInvalidError as error:
+            click.echo(f"digitcam: {error}", err=True)
+            code = error.exit_code
+        else:
+            machine = found.environment.board or found.environment.cpu
+            click.echo(f"{path}: {found.subject.name} on {machine}: ok")
+    return code
+
+
 @bench.command("report")
 @click.argument("results", type=PATH)
-@click.option(
-    "--name", default="canvas", show_default=True, help="Whose results: NAME-accuracy.json, NAME-latency.json."
-)
 @click.option("--out", type=PATH, required=True, help="The HTML file.")
-def bench_report(results: Path, name: str, out: Path) -> None:
-    """One HTML page of the results in the folder RESULTS."""
-    from digitcam.benchmarks.report import report
+def bench_report(results: Path, out: Path) -> None:
+    """One HTML page of all results in the folder RESULTS and their history."""
+    from digitcam.benchmarks.report import write_report
 
-    page = report(results, name)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_report(results, out)
     click.echo(out)
+
+
+@bench.command("history")
+@click.argument("results", type=PATH)
+def bench_history(results: Path) -> None:
+    """Append to history.jsonl in the folder RESULTS what its results say and the history does not yet."""
+    from digitcam.benchmarks.history import FILE, append_new
+
+    note(f"{append_new(results)} new lines")
+    click.echo(results / FILE)

@@ -13,6 +13,7 @@ from digitcam.benchmarks.results import (
     LatencyResult,
     Result,
     read_any,
+    refuse_invalid,
 )
 from digitcam.benchmarks.statistics import independent_interval, paired_interval
 from digitcam.core.errors import BenchmarkInvalidError
@@ -49,9 +50,11 @@ def compare_files(before: Path, after: Path) -> Comparison:
     Raises
     ------
     BenchmarkInvalidError
-        When one is missing or of another schema, they are not of one kind, or have nothing in common.
+        When one is missing, of another schema or invalid, they are not of one kind, or have nothing in common.
     """
     a, b = read_any(before), read_any(after)
+    refuse_invalid(before, a)
+    refuse_invalid(after, b)
     if type(a) is not type(b):
         raise BenchmarkInvalidError(f"{after}: is of kind {_kind(b)}, {before} of {_kind(a)}: compare two of one kind")
     found: Comparison
@@ -107,29 +110,35 @@ def compare_accuracy(a: AccuracyResult, b: AccuracyResult) -> Comparison:
 
 
 def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
-    """Compare medians; a drop is a factor of more than `NOISE`.
+    """Compare medians, with each number of threads that both have; a drop is a factor of more than `NOISE`.
 
-    Between machines, or numbers of threads, times say nothing: there only what a format is times the reference is
-    held against it.
+    Between machines, numbers of threads, or CPUs kept to, times say nothing: there only what a format is times the
+    reference is held against it.
     """
     notes = _notes(a, b)
-    same = a.environment.cpu == b.environment.cpu and a.threads == b.threads
-    if a.threads != b.threads:
-        notes.append(f"threads: {a.threads} and {b.threads}")
+    common = [threads for threads in a.by_threads if threads in b.by_threads]
+    pairs = [(n, n) for n in common] or [(a.threads, b.threads)]
+    same = a.environment.cpu == b.environment.cpu and a.cpus == b.cpus and bool(common)
+    if set(a.by_threads) != set(b.by_threads):
+        notes.append("threads: {} and {}".format(*(", ".join(map(str, one.by_threads)) for one in (a, b))))
+    if a.cpus != b.cpus:
+        notes.append("CPUs: {} and {}".format(*(", ".join(map(str, one.cpus or ())) or "all" for one in (a, b))))
     if not same:
         notes.append(f"times do not compare; how many times {a.reference} does")
     table = [["format", "p50 before", "p50 after", "after / before", f"times {a.reference} before", "after"]]
     drops = []
-    for format in [format for format in a.formats if format in b.formats]:
-        x, y = a.formats[format], b.formats[format]
-        slower = y.p50_ms / x.p50_ms
-        table.append(
-            [format, f"{x.p50_ms:.3f} ms", f"{y.p50_ms:.3f} ms", f"{slower:.3f}", f"{x.ratio:.2f}", f"{y.ratio:.2f}"]
-        )
-        if same and slower > NOISE:
-            drops.append(f"{format}: takes {slower:.2f} times as long")
-        elif x.ratio > NOISE * y.ratio and a.reference == b.reference:
-            drops.append(f"{format}: {y.ratio:.2f} times {a.reference}, was {x.ratio:.2f}")
+    for before, after in pairs:
+        formats, others = a.by_threads[before], b.by_threads[after]
+        for format in [format for format in formats if format in others]:
+            x, y = formats[format], others[format]
+            name = format if len(pairs) == 1 else f"{format}, {after} thread{'s'[: after > 1]}"
+            slower = y.p50_ms / x.p50_ms
+            times = [f"{x.p50_ms:.3f} ms", f"{y.p50_ms:.3f} ms", f"{slower:.3f}"]
+            table.append([name, *times, f"{x.ratio:.2f}", f"{y.ratio:.2f}"])
+            if same and slower > NOISE:
+                drops.append(f"{name}: takes {slower:.2f} times as long")
+            elif x.ratio > NOISE * y.ratio and a.reference == b.reference:
+                drops.append(f"{name}: {y.ratio:.2f} times {a.reference}, was {x.ratio:.2f}")
     return Comparison(notes, table, drops)
 
 

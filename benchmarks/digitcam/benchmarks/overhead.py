@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -17,14 +15,10 @@ import numpy as np
 
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import OverheadResult
+from digitcam.benchmarks.stages import open_runners, read_timed
 from digitcam.benchmarks.subject import subject
 from digitcam.core.bundle import Bundle
 from digitcam.edge import engines
-from digitcam.edge.config import ConfigFile, RunConfig
-from digitcam.edge.config.rules import Rules
-from digitcam.edge.control import Control
-from digitcam.edge.parts import Parts
-from digitcam.edge.runner import Runner
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.demo import DemoSource
 
@@ -47,15 +41,12 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
     bare_ms: list[float] = []
     engine, spec = engines.load(bundle, format), bundle.card.input
     tensor = np.zeros((1, spec.height, spec.width, spec.channels), np.uint8)
-    config = RunConfig(model=str(bundle.path), format=format, rules=Rules(window=1, needed=1))
-    # As for a reader that keeps up.
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), Parts() as parts:
-        runner = Runner(config, ConfigFile(), Control(), parts)
-        _read(runner, frames[:WARM_UP])
+    with open_runners(bundle, [format]) as runners:
+        read_timed(runners[format], frames[:WARM_UP])
         for _ in range(BLOCKS):
-            for total, inference in _read(runner, frames[:BLOCK]):
-                run_ms.append(total)
-                rest_ms.append(total - inference)
+            for times in read_timed(runners[format], frames[:BLOCK]):
+                run_ms.append(times.in_hand)
+                rest_ms.append(times.in_hand - times.inference)
             bare_ms += _bare(engine, tensor)
     helps, bares = _starts()
     memory_mb = _memory_mb(bundle, format)
@@ -93,17 +84,6 @@ def _frames() -> list[Frame]:
         image[top : top + height] = cv2.resize(frame.image, (SIZE[0], height), interpolation=cv2.INTER_CUBIC)
         found.append(frame._replace(image=image))
     return found
-
-
-def _read(runner: Runner, frames: Sequence[Frame]) -> list[tuple[float, float]]:
-    """Return what each frame took from hand to sinks, and of that the network, in milliseconds."""
-    times = []
-    for frame in frames:
-        start = time.perf_counter()
-        outcomes = runner.read(frame)
-        total_ms = (time.perf_counter() - start) * 1e3
-        times.append((total_ms, outcomes[0].best.latency_ms.inference))
-    return times
 
 
 def _bare(engine: engines.Engine, tensor: np.ndarray) -> list[float]:

@@ -6,8 +6,19 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from string import Formatter
 
-from digitcam.benchmarks.results import AccuracyResult, LatencyResult, PeersResult, SeedRun, TrainingResult, read_result
+import msgspec
+
+from digitcam.benchmarks.results import (
+    AccuracyResult,
+    LatencyResult,
+    Peer,
+    PeersResult,
+    SeedRun,
+    TrainingResult,
+    read_result,
+)
 from digitcam.benchmarks.seed import RECIPES, ROWS, STAND_IN, read_seed, twins
 from digitcam.train.plain import PlainConfig
 
@@ -22,6 +33,8 @@ WORLD = (
 )
 """What the networks for photographs are measured on: label, result file, data set."""
 BOXED = ("street", "wheels", "svhn-photographs")
+PEERS = ("canvas-peers.json", "digitcam-s-peers.json", "digitcam-s-datecodes-peers.json")
+"""Comparisons with other readers; the first is always there."""
 RESULTS = ROOT / "benchmarks" / "results"
 
 
@@ -71,23 +84,50 @@ def world_table(results: Path) -> str:
 
 def latency_table(results: Path) -> str:
     """Return how long the shipped networks take."""
-    rows = [
-        "| network | format | size | p50 | p90 | p99 | frames/s | times fp32.onnx |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name in SHIPPED:
-        result = read_result(results / f"{name}-latency.json", LatencyResult)
-        for format, f in result.formats.items():
-            rows.append(
-                f"| {name} | {format} | {result.subject.bytes[format] / 1e3:.0f} kB | {f.p50_ms:.2f} ms | "
-                f"{f.p90_ms:.2f} ms | {f.p99_ms:.2f} ms | {f.fps:.0f} | {f.ratio:.2f} |"
-            )
-    e = result.environment
+    found = {name: read_result(results / f"{name}-latency.json", LatencyResult) for name in SHIPPED}
+    columns = {
+        head: cell
+        for head, cell in _LATENCY_COLUMNS.items()
+        # What none of the results has is no column.
+        if any(cell(r, format) != "-" for r in found.values() for format in r.formats)
+    }
+    rows = [f"| network | format | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
+    for name, result in found.items():
+        for format in result.formats:
+            rows.append(f"| {name} | {format} | {' | '.join(cell(result, format) for cell in columns.values())} |")
+    last = found[SHIPPED[-1]]
+    e = last.environment
     note = (
-        f"{e.cpu}, {result.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
+        f"{e.cpu}, {last.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
         "from `benchmarks/results/NAME-latency.json`."
     )
     return "\n".join([*rows, "", note])
+
+
+def _cell(pattern: str) -> Callable[[LatencyResult, str], str]:
+    """Return what fills a pattern with a format's figures, named as in the result; a dash where one is not measured."""
+
+    def fill(result: LatencyResult, format: str) -> str:
+        figures = msgspec.structs.asdict(result.formats[format]) | {"kb": result.subject.bytes[format] / 1e3}
+        named = [name for _, name, _, _ in Formatter().parse(pattern) if name]
+        return "-" if any(figures[name] is None for name in named) else pattern.format(**figures)
+
+    return fill
+
+
+_LATENCY_COLUMNS = {
+    "size": _cell("{kb:.0f} kB"),
+    "p50": _cell("{p50_ms:.2f} ms"),
+    "p90": _cell("{p90_ms:.2f} ms"),
+    "p99": _cell("{p99_ms:.2f} ms"),
+    "frames/s": _cell("{fps:.0f}"),
+    "times fp32.onnx": _cell("{ratio:.2f}"),
+    "sustained": _cell("{sustained_fps:.0f}"),
+    "memory": _cell("{memory_mb:.0f} MB"),
+    "GMAC/s": _cell("{gmacs:.1f}"),
+    "of the peak": _cell("{peak_share:.0%}"),
+    "energy": _cell("{energy_mj:.1f} mJ"),
+}
 
 
 def training_table(results: Path) -> str:
@@ -104,15 +144,39 @@ def training_table(results: Path) -> str:
 
 
 def peers_table(results: Path) -> str:
-    """Return the table of other readers on the same frames."""
-    result = read_result(results / "canvas-peers.json", PeersResult)
-    rows = ["| reader | version, setting | numbers right | p50 a frame |", "|---|---|---|---|"]
-    for name, peer in result.peers.items():
-        rows.append(
-            f"| {name} | {peer.version}, {peer.setting} | {peer.sequence_accuracy:.2f} | {peer.p50_ms:.1f} ms |"
-        )
-    note = f"{result.frames} frames of `{result.source}`, frame to number; from `benchmarks/results/canvas-peers.json`."
-    return "\n".join([*rows, "", note])
+    """Return the tables of other readers on the same frames, one a result that is there."""
+    more = [path for name in PEERS[1:] if (path := results / name).exists()]
+    return "\n\n".join(_peers(path) for path in (results / PEERS[0], *more))
+
+
+def _peers(path: Path) -> str:
+    result = read_result(path, PeersResult)
+    rows = [_peer_cells(name, peer) for name, peer in result.peers.items()]
+    # Without the columns for which a result has nothing.
+    columns = [column for column in rows[0] if any(row[column] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([row[column] for column in columns] for row in rows)]
+    where = f"`{result.source}`, {result.split} split" if result.split else f"`{result.source}`"
+    tuned = f"; settings chosen on {result.tuned} others" if result.tuned else ""
+    note = f"{result.frames} frames of {where}, frame to number{tuned}; from `benchmarks/results/{path.name}`."
+    table = ["| " + " | ".join(line) + " |" for line in lines]
+    table[1] = table[1].replace(" ", "")
+    return "\n".join([*table, "", note])
+
+
+def _peer_cells(name: str, peer: Peer) -> dict[str, str]:
+    right = f"{peer.sequence_accuracy:.2f}"
+    if peer.interval is not None:
+        right += f" ({peer.interval[0]:.2f} to {peer.interval[1]:.2f})"
+    return {
+        "reader": name,
+        "version, setting": f"{peer.version}, {peer.setting}",
+        "numbers right": right,
+        "p50 a frame": f"{peer.p50_ms:.1f} ms",
+        "p90": "" if peer.p90_ms is None else f"{peer.p90_ms:.1f} ms",
+        "times digitcam's": "" if peer.times is None else f"{peer.times:,.0f}",
+        "memory": "" if peer.memory_mb is None else f"{peer.memory_mb:,.0f} MB",
+        "installed": "" if peer.install_mb is None else f"{peer.install_mb:,.0f} MB",
+    }
 
 
 def seed_table(results: Path) -> str:

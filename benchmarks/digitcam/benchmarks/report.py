@@ -1,53 +1,90 @@
-"""`bench report`: one self-contained HTML page of result files, tables and a plot, without outside assets."""
+"""`bench report`: one self-contained HTML page of all results in a folder, without scripts or outside assets."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import jinja2
-import matplotlib
 
-from digitcam.benchmarks.results import AccuracyResult, LatencyResult, read_result
-from digitcam.core.errors import ConfigError
+from digitcam.benchmarks import accuracy_view, views
+from digitcam.benchmarks.gather import gather, machine, of_kind, threads
+from digitcam.benchmarks.history import FILE, by_series, drops, read_history
+from digitcam.benchmarks.results import (
+    AccuracyResult,
+    DebugResult,
+    LatencyResult,
+    OutputsResult,
+    OverheadResult,
+    PeersResult,
+    SeedResult,
+    SoakResult,
+    SweepResult,
+    TrainingResult,
+)
+from digitcam.core.errors import SinkError
 
-matplotlib.use("Agg")
 
-
-def report(results: Path, name: str) -> str:
-    """Return the page for a bundle's accuracy and latency results in a folder.
+def report(folder: Path) -> str:
+    """Return the page of all results in a folder and of its history, with whatever subset of them is there.
 
     Raises
     ------
     BenchmarkInvalidError
-        When a result is missing or of another version.
+        When there is no result, or a file is none.
     """
-    accuracy = read_result(results / f"{name}-accuracy.json", AccuracyResult)
-    latency = read_result(results / f"{name}-latency.json", LatencyResult)
-    if accuracy.subject.sha256 != latency.subject.sha256:
-        raise ConfigError(f"{results}: accuracy and latency of {name} are of different networks: measure both again")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return page.render(accuracy=accuracy, latency=latency, plot=plot(accuracy, latency))
+    results, known = gather(folder), read_history(folder / FILE)
+    accuracy, latency = of_kind(results, AccuracyResult), of_kind(results, LatencyResult)
+    debug, sweep = of_kind(results, DebugResult), of_kind(results, SweepResult)
+    palette = views.palette(results.values(), known)
+    template = _templates().get_template("report.html")
+    return template.render(
+        palette=palette,
+        networks=views.networks(results.values(), palette),
+        invalid=views.invalid(results),
+        accuracy=accuracy_view.data_sets(accuracy, latency.values(), palette),
+        latency=views.latency(latency, palette),
+        sweep=views.sweep(sweep.values(), palette),
+        debug=views.debug(debug, palette),
+        peers=of_kind(results, PeersResult),
+        overhead=of_kind(results, OverheadResult),
+        soak=views.soak(of_kind(results, SoakResult)),
+        outputs=of_kind(results, OutputsResult),
+        training=of_kind(results, TrainingResult),
+        seed=of_kind(results, SeedResult),
+        history=views.history(known, palette),
+        lines=by_series(known),
+        drops=drops(known),
+        machines=views.machines(results),
+        files=results,
+    )
 
 
-def plot(accuracy: AccuracyResult, latency: LatencyResult) -> str:
-    """Return accuracy against latency, one point a format and data set, as an SVG element."""
-    from matplotlib.figure import Figure
+def write_report(folder: Path, out: Path) -> None:
+    """Write the page of a folder's results, replacing an earlier one only when the new one is whole.
 
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.subplots()
-    for data in accuracy.data_sets:
-        x = [latency.formats[format].p50_ms for format in data.formats]
-        y = [found.metrics.sequence_accuracy for found in data.formats.values()]
-        axes.scatter(x, y, label=data.data)
-        for format, px, py in zip(data.formats, x, y, strict=True):
-            axes.annotate(format, (px, py), textcoords="offset points", xytext=(5, 4), fontsize=8)
-    axes.set_xlabel("median latency, ms")
-    axes.set_ylabel("sequence accuracy")
-    axes.margins(0.15)
-    axes.legend()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg")
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    Raises
+    ------
+    BenchmarkInvalidError
+        As `report`.
+    SinkError
+        When it cannot be written; an earlier file stays.
+    """
+    page, part = report(folder), out.with_suffix(".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(page, encoding="utf-8")
+        part.replace(out)
+    except OSError as error:
+        raise SinkError(f"{out}: cannot write the report: {error.strerror}") from None
+
+
+def _templates() -> jinja2.Environment:
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters.update(machine=machine, threads=threads)
+    return templates

@@ -11,47 +11,69 @@ from digitcam.benchmarks.results.accuracy import (
     AccuracyResult,
     Bin,
     Calibration,
-    Coverage,
     DataSetAccuracy,
     Flip,
     FormatAccuracy,
 )
 from digitcam.benchmarks.results.debug import DebugResult, FormatLosses, LayerLoss
-from digitcam.benchmarks.results.latency import FormatLatency, LatencyResult
+from digitcam.benchmarks.results.history import Entry
+from digitcam.benchmarks.results.latency import (
+    Conditions,
+    FormatLatency,
+    FormatStages,
+    Histogram,
+    LatencyResult,
+    Peak,
+    Quantiles,
+    Stages,
+)
 from digitcam.benchmarks.results.learning import SeedResult, SeedRun, SweepPoint, SweepResult, TrainingResult
+from digitcam.benchmarks.results.outputs import EmulatedProcessor, OutputDifference, OutputsResult
 from digitcam.benchmarks.results.peers import Peer, PeersResult
 from digitcam.benchmarks.results.running import OverheadResult, Sample, SoakResult
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
 from digitcam.core.errors import BenchmarkInvalidError, SinkError
+from digitcam.core.metrics import Coverage
 
 __all__ = [
     "SCHEMA",
     "AccuracyResult",
     "Bin",
     "Calibration",
+    "Conditions",
     "Coverage",
     "DataSetAccuracy",
     "DebugResult",
+    "EmulatedProcessor",
+    "Entry",
     "Flip",
     "FormatAccuracy",
     "FormatLatency",
     "FormatLosses",
+    "FormatStages",
+    "Histogram",
     "LatencyResult",
     "LayerLoss",
+    "OutputDifference",
+    "OutputsResult",
     "OverheadResult",
+    "Peak",
     "Peer",
     "PeersResult",
+    "Quantiles",
     "Result",
     "Sample",
     "SeedResult",
     "SeedRun",
     "SoakResult",
+    "Stages",
     "Subject",
     "SweepPoint",
     "SweepResult",
     "TrainingResult",
     "read_any",
     "read_result",
+    "refuse_invalid",
     "write_result",
 ]
 
@@ -65,6 +87,7 @@ Result: TypeAlias = (
     | OverheadResult
     | SoakResult
     | DebugResult
+    | OutputsResult
 )
 R = TypeVar("R", bound=Result)
 
@@ -92,14 +115,15 @@ def read_result(path: Path, kind: type[R]) -> R:
     Raises
     ------
     BenchmarkInvalidError
-        When it is missing or of another kind or schema.
+        When it is missing, of another kind or schema, or calls itself invalid.
     """
     result: R = _read(path, kind)
+    refuse_invalid(path, result)
     return result
 
 
 def read_any(path: Path) -> Result:
-    """Read a result file of whichever kind.
+    """Read a result file of whichever kind, also a measurement that calls itself invalid; see `refuse_invalid`.
 
     Raises
     ------
@@ -108,6 +132,13 @@ def read_any(path: Path) -> Result:
     """
     result: Result = _read(path, Result)
     return result
+
+
+def refuse_invalid(path: Path, result: Result) -> None:
+    """Raise BenchmarkInvalidError, with the reasons, when a measurement calls itself invalid."""
+    if isinstance(result, LatencyResult) and result.valid is False:
+        reasons = "; ".join(result.reasons or [])
+        raise BenchmarkInvalidError(f"{path}: the measurement is invalid and no result: {reasons}: measure again")
 
 
 def _read(path: Path, kind: Any) -> Any:

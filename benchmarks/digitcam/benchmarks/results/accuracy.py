@@ -6,7 +6,7 @@ import msgspec
 
 from digitcam.benchmarks.environment import Environment
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
-from digitcam.core.metrics import Metrics
+from digitcam.core.metrics import Coverage, Metrics
 
 
 class Flip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,17 +38,6 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     curve: list[Bin]
 
 
-class Coverage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The share of the images accepted from `threshold` on, of which `accuracy` are right.
-
-    The threshold is None where none gives that accuracy.
-    """
-
-    accuracy: float
-    threshold: float | None
-    share: float
-
-
 class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One format on one data set; what is None in a result is from before it was measured.
 
@@ -62,7 +51,7 @@ class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         By limit ("0.5", ...), the share of the images with a box whose reading's box overlaps it by more; empty
         where no image has a box.
     calibration, coverage
-        Of the best readings, see `calibration`.
+        Of the best readings, see `calibration` and `core.measure.coverage`.
     """
 
     metrics: Metrics

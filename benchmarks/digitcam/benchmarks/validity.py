@@ -1,0 +1,66 @@
+"""When times are no result: what happened to the board meanwhile, too few of them, halves that do not agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from digitcam.benchmarks.results import Conditions, FormatLatency
+
+MIN_RUNS, MIN_SECONDS = 1024, 10.0
+"""How often and how long each format has to run."""
+CLOCK, OTHERS, STOLEN = 0.9, 0.1, 0.05
+"""How far the clock may fall, and what others and a virtual machine's host may take of the processors' time."""
+AGREE = 1.1
+"""The factor by which the two halves' ratios may differ."""
+
+
+def objections(conditions: Conditions, by_threads: Mapping[int, Mapping[str, FormatLatency]]) -> list[str]:
+    """Return why a measurement is no result, the worst case of each reason; nothing when it is one."""
+    times = {
+        f"{format}, {threads} thread{'s'[: threads > 1]}": found
+        for threads, formats in by_threads.items()
+        for format, found in formats.items()
+    }
+    return [*_of_board(conditions), *_of_counts(times), *_of_halves(times)]
+
+
+def _of_board(found: Conditions) -> list[str]:
+    objections = []
+    if found.throttled:
+        objections.append(f"throttled: {', '.join(found.throttled)}: mind cooling and supply")
+    if len(found.governors) > 1:
+        objections.append(f"the governor was changed: {', '.join(found.governors)}")
+    if found.clock_mhz and found.clock_mhz[0] < CLOCK * found.clock_mhz[1]:
+        low, high = found.clock_mhz
+        objections.append(f"the clock fell: {low:.0f} of {high:.0f} MHz: mind cooling and governor")
+    if found.others is not None and found.others > OTHERS:
+        objections.append(f"other load: {found.others:.0%} of the processors' time: stop what else is running")
+    if found.stolen is not None and found.stolen > STOLEN:
+        objections.append(f"other load: {found.stolen:.0%} of the processors' time was taken by the host: try again")
+    return objections
+
+
+def _of_counts(times: Mapping[str, FormatLatency]) -> list[str]:
+    few = {name: one for name, one in times.items() if one.runs < MIN_RUNS or one.seconds < MIN_SECONDS}
+    if not few:
+        return []
+    name, one = min(few.items(), key=lambda item: min(item[1].runs / MIN_RUNS, item[1].seconds / MIN_SECONDS))
+    return [
+        f"too few runs: {name}: {one.runs} in {one.seconds:.1f} s, not {MIN_RUNS} and {MIN_SECONDS:.0f} s"
+        f"{_more(len(few) - 1)}"
+    ]
+
+
+def _of_halves(times: Mapping[str, FormatLatency]) -> list[str]:
+    factors = {name: max(one.ratios) / min(one.ratios) for name, one in times.items() if one.ratios}
+    apart = {name: factor for name, factor in factors.items() if factor > AGREE}
+    if not apart:
+        return []
+    name = max(apart, key=lambda name: apart[name])
+    first, second = times[name].ratios or (0.0, 0.0)
+    told = f"{name}: {first:.2f} times the reference, then {second:.2f}"
+    return [f"the halves of the run disagree: {told}{_more(len(apart) - 1)}"]
+
+
+def _more(count: int) -> str:
+    return f", and {count} more like it" if count else ""

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from digitcam.benchmarks.boards import check_board, schema
+from digitcam.benchmarks.readme import RESULTS
+from digitcam.benchmarks.results import LatencyResult, OverheadResult, read_result, write_result
+from digitcam.cli import cli
+from digitcam.core.errors import BenchmarkInvalidError
+
+BOARDS = RESULTS / "boards"
+replace = msgspec.structs.replace
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Path:
+    """A result as a board would give it."""
+    result = read_result(RESULTS / "canvas-overhead.json", OverheadResult)
+    told = {"memory_mb": 8000.0, "os": "Debian", "kernel": "6.12", "cooling": "a fan", "supply": "USB-C"}
+    path = tmp_path / "some-canvas-overhead.json"
+    write_result(path, replace(result, environment=replace(result.environment, board="Board 5", **told)))
+    return path
+
+
+def change(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert text.count(before) == 1
+    path.write_text(text.replace(before, after))
+
+
+def test_the_committed_schema_is_that_of_the_classes() -> None:
+    made = "run: python -m digitcam.benchmarks.boards > benchmarks/results/boards/schema.json"
+    assert (BOARDS / "schema.json").read_bytes() == schema(), made
+
+
+def test_the_schema_tells_kinds_fields_and_units() -> None:
+    found = msgspec.json.decode(schema())
+    assert set(found["discriminator"]["mapping"]) == {"accuracy", "latency", "overhead", "soak"}
+    machine = found["$defs"]["Environment"]
+    assert machine["additionalProperties"] is False and "cooling" not in machine["required"]
+    assert {"board", "revision", "memory_mb", "os", "kernel", "governor", "cooling", "supply"} <= set(
+        machine["properties"]
+    )
+
+
+def test_what_was_sent_tells_all(sent: Path) -> None:
+    assert check_board(sent).environment.cooling == "a fan"
+    for path in BOARDS.glob("*.json"):
+        if path.name != "schema.json":
+            check_board(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "say"),
+    [
+        ('"a fan"', "null", "field 'environment.cooling' is missing: say in DIGITCAM_COOLING"),
+        ('"USB-C"', "null", "field 'environment.supply' is missing: say in DIGITCAM_SUPPLY"),
+        ('"os": "Debian"', '"os": null', "field 'environment.os' is missing: measure on Linux"),
+        ('"memory_mb": 8000.0', '"memory_mb": "8 GB"', r"\$\.environment\.memory_mb"),
+        ('"board"', '"bord"', "unknown field `bord` - at `\\$\\.environment`"),
+        ('"rest_p50_ms"', '"rest_ms"', "rest_ms"),
+        ('"kind": "overhead"', '"kind": "speed"', "'speed' - at `\\$\\.kind`"),
+        ('"schema": 1', '"schema": 2', "field 'schema' is 2"),
+    ],
+)
+def test_file_and_field_are_named(before: str, after: str, say: str, sent: Path) -> None:
+    change(sent, before, after)
+    with pytest.raises(BenchmarkInvalidError, match=say) as caught:
+        check_board(sent)
+    assert str(caught.value).startswith(f"{sent}: ") and "\n" not in str(caught.value)
+
+
+def test_results_without_a_board_are_refused() -> None:
+    with pytest.raises(BenchmarkInvalidError, match="field 'kind' is seed: of boards there are accuracy, latency"):
+        check_board(RESULTS / "seed.json")
+
+
+def test_a_measurement_that_calls_itself_invalid_is_refused(tmp_path: Path) -> None:
+    result = read_result(RESULTS / "canvas-latency.json", LatencyResult)
+    write_result(tmp_path / "hot.json", replace(result, valid=False, reasons=["throttled"]))
+    with pytest.raises(BenchmarkInvalidError, match=r"hot\.json: the measurement is invalid .*throttled"):
+        check_board(tmp_path / "hot.json")
+
+
+def test_the_command_looks_at_every_file(sent: Path, tmp_path: Path) -> None:
+    words = ["bench", "validate", str(tmp_path / "none.json"), str(sent)]
+    done = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert done.return_value == 6
+    assert done.stdout == f"{sent}: canvas on Board 5: ok\n"
+    assert done.stderr == f"digitcam: {tmp_path / 'none.json'}: cannot read the result: No such file or directory\n"
+    assert CliRunner().invoke(cli, ["bench", "validate", str(sent)], standalone_mode=False).return_value == 0

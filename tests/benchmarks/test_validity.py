@@ -1,0 +1,60 @@
+import msgspec
+import pytest
+
+from digitcam.benchmarks.results import Conditions
+from digitcam.benchmarks.timing import summary
+from digitcam.benchmarks.validity import objections
+
+replace = msgspec.structs.replace
+WELL = Conditions(
+    seconds=60.0,
+    samples=60,
+    governors=["ondemand"],
+    clock_mhz=(1700.0, 1800.0),
+    temperature_c=(50.0, 70.0),
+    throttled=[],
+    throttled_before=["throttled"],
+    others=0.1,
+    stolen=0.05,
+)
+GOOD = replace(summary(9.0, [10.0] * 1024, 20.0), ratios=(2.0, 2.2))
+
+
+def test_nothing_is_said_against_a_good_measurement() -> None:
+    assert objections(WELL, {1: {"int8.onnx": GOOD}}) == []
+    unknown = replace(WELL, governors=[], clock_mhz=None, temperature_c=None, throttled=None, others=None, stolen=None)
+    assert objections(unknown, {1: {"int8.onnx": GOOD}}) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"throttled": ["under-voltage", "throttled"]}, "throttled: under-voltage, throttled: mind"),
+        ({"clock_mhz": (1600.0, 1800.0)}, "the clock fell: 1600 of 1800 MHz"),
+        ({"governors": ["ondemand", "powersave"]}, "the governor was changed: ondemand, powersave"),
+        ({"others": 0.11}, "other load: 11% of the processors' time: stop"),
+        ({"stolen": 0.06}, "other load: 6% of the processors' time was taken by the host"),
+    ],
+)
+def test_what_happens_to_the_board_counts(changed: dict[str, object], said: str) -> None:
+    (found,) = objections(replace(WELL, **changed), {1: {"int8.onnx": GOOD}})
+    assert found.startswith(said)
+
+
+def test_too_few_and_too_short_runs() -> None:
+    few, short = replace(GOOD, runs=1023), replace(GOOD, seconds=9.9)
+    assert objections(WELL, {1: {"int8.onnx": few, "fp32.onnx": GOOD}}) == [
+        "too few runs: int8.onnx, 1 thread: 1023 in 10.2 s, not 1024 and 10 s"
+    ]
+    assert objections(WELL, {1: {"int8.onnx": few}, 4: {"int8.onnx": short}}) == [
+        "too few runs: int8.onnx, 4 threads: 1024 in 9.9 s, not 1024 and 10 s, and 1 more like it"
+    ]
+
+
+def test_halves_that_disagree_by_more_than_a_tenth() -> None:
+    apart, more = replace(GOOD, ratios=(2.0, 2.21)), replace(GOOD, ratios=(3.0, 2.0))
+    assert objections(WELL, {1: {"int8.onnx": apart}}) == [
+        "the halves of the run disagree: int8.onnx, 1 thread: 2.00 times the reference, then 2.21"
+    ]
+    (worst,) = objections(WELL, {1: {"int8.onnx": apart, "int8.tflite": more}})
+    assert worst.endswith("int8.tflite, 1 thread: 3.00 times the reference, then 2.00, and 1 more like it")
