@@ -101,7 +101,12 @@ def examine(path: Path | None, board: Board | None = None, bound_s: float = BOUN
         camera = "see that nothing else uses it (systemctl stop digitcam), and try digitcam run --frames 3 with it"
         broker = "correct [mqtt] in the configuration; see that the broker runs and knows mqtt.username"
         checks += [
-            Check("engine", partial(parts.engine, config.model, config.format, config.signers), again, ModelError.exit_code),
+            Check(
+                "engine",
+                partial(parts.engine, config.model, config.format, config.signers),
+                again,
+                ModelError.exit_code,
+            ),
             Check("camera", partial(parts.camera, config.source), camera, SourceError.exit_code),
             Check("broker", partial(parts.broker, config.mqtt), broker, SinkError.exit_code),
         ]
