@@ -171,6 +171,14 @@ def test_every_verb_explains_itself() -> None:
         "train",
         "evaluate",
         "export",
+        "coverage",
+        "bundle pack",
+        "bundle unpack",
+        "bundle sign",
+        "bundle verify",
+        "flash",
+        "image",
+        "payload",
         "audit",
     ]
     verbs += [

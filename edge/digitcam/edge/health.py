@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -69,12 +69,20 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Health:
-    """Counts what comes by; the runner alone writes."""
+    """Counts what comes by; the runner alone writes.
+
+    number
+        The last accepted, as it was read; None before the first.
+    broker
+        Says whether the broker is connected; None where there is none.
+    """
 
     def __init__(self) -> None:
         self.started = datetime.now(timezone.utc)
         self.source: Source | None = None
         self.held: tuple[str, ...] = ()
+        self.number: str | None = None
+        self.broker: Callable[[], bool] | None = None
         self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
         self._frames = self._accepted = 0
         self._rejected: Counter[str] = Counter()
@@ -92,6 +100,7 @@ class Health:
             if best.accepted:
                 self._accepted += 1
                 self._last_accepted = best.ts
+                self.number = best.number
             else:
                 self._rejected[best.reason] += 1
                 self._rejections.append(Rejection(best.ts, outcome.region, best.number, best.reason, outcome.why))

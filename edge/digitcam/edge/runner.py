@@ -17,7 +17,7 @@ from digitcam.core import draw
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import DigitcamError, SourceError
-from digitcam.edge import service
+from digitcam.edge import health_file, service
 from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.control import Control, SetNumber, waking
@@ -79,12 +79,13 @@ def run(
     tally = _Tally(SHEET_FRAMES if sheet else 0)
     with service.heeding_signals(control), waking(control, IDLE_S), Parts() as parts:
         runner = Runner(config, file or ConfigFile(), control, parts, record)
-        for frame in islice(runner.frames(), frames):
-            tally.count(frame, runner.read(frame))
-            # Only frames feed the watchdog: a camera that stalls must look dead, so that it is started anew.
-            service.notify("READY=1" if tally.frames == 1 else "WATCHDOG=1")
-            if control.stop:
-                break
+        with health_file.written(runner.health):
+            for frame in islice(runner.frames(), frames):
+                tally.count(frame, runner.read(frame))
+                # Only frames feed the watchdog: a camera that stalls must look dead, so that it is started anew.
+                service.notify("READY=1" if tally.frames == 1 else "WATCHDOG=1")
+                if control.stop:
+                    break
         service.notify("STOPPING=1")
         failed = runner.source.failed
     print(tally.summary(), file=sys.stderr)
@@ -103,7 +104,7 @@ def check(config: RunConfig, file: ConfigFile) -> None:
     DigitcamError
         As `run`, when the model, the source's URI or a sink cannot be used.
     """
-    Reader(open_bundle(config.model), config.format, config.threads, config.accept)
+    _reader(config)
     open_source(config.source)
     for table, what in (("mqtt", "password"), ("web", "token"), ("webhook", "token")):
         part = getattr(config, table)
@@ -175,7 +176,7 @@ class Runner:
         # To share a small frame among threads costs OpenCV more than it saves.
         cv2.setNumThreads(config.threads)
         if anew or engine != self._engine:
-            reader = Reader(open_bundle(config.model), config.format, config.threads, config.accept)
+            reader = _reader(config)
         history = self._open_history(config)
         planned = plan_sinks(config, self._desk._replace(history=history), self._record)
         for name in self._parts.names():
@@ -269,6 +270,16 @@ class Runner:
             self._status_at_s = now_s + STATUS_S
             stands = ", ".join(f"{o.region + ' ' if o.region else ''}{o.number or 'nothing yet'}" for o in outcomes)
             service.notify(f"STATUS=reads {stands}")
+
+
+def _reader(config: RunConfig) -> Reader:
+    """Return what reads with a configuration's network, once its bundle is signed as the configuration asks."""
+    bundle = open_bundle(config.model)
+    if config.signers:
+        from digitcam.edge.signature import signer_of
+
+        signer_of(bundle, Path(config.signers))
+    return Reader(bundle, config.format, config.threads, config.accept)
 
 
 def _begun(region: str, rules: Rules, history: HistorySink | None) -> Trust:

@@ -104,6 +104,10 @@ class Broker:
             keys = "mqtt.port, mqtt.tls and mqtt.cert_file" if config.tls else "mqtt.port and mqtt.tls"
             raise SinkError(f"{self.where}: the broker refuses the login: {self._login or f'no answer: check {keys}'}")
 
+    def connected(self) -> bool:
+        """Return whether the broker lets us in at this moment; to be called from any thread."""
+        return self._connected
+
     def publish(self, message: Message) -> None:
         """Queue a message; when too many wait, the oldest that need not be retained is dropped."""
         with self._changed:

@@ -73,6 +73,7 @@ class MqttSink:
             self._broker.publish(Message(homeassistant.discovery_topic(self.config), payload, True))
         self._publish("status", "online", retain=True)
         self._broker.open()
+        self._desk.health.broker = self._broker.connected
         self._reporter.start()
         return self
 
@@ -80,6 +81,7 @@ class MqttSink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Say `offline`, wait until all is confirmed, and disconnect; SinkError when it is not."""
+        self._desk.health.broker = None
         self._over.set()
         if self._reporter.is_alive():
             self._reporter.join()

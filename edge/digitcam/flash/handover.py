@@ -1,0 +1,65 @@
+"""Secrets, handed to a device apart from the payload; those before come back when what follows fails."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from digitcam.core.errors import ConfigError, DigitcamError
+from digitcam.flash import secrets
+from digitcam.flash.remote import Remote, RolledBackError
+from digitcam.flash.wish import Wish
+
+if TYPE_CHECKING:
+    from digitcam.edge.config import RunConfig
+
+
+def gather_secrets(remote: Remote, config: RunConfig, wish: Wish, dry_run: bool) -> dict[str, bytes]:
+    """Return the secrets to write: those given, those that lie here by the same path, those asked for."""
+    wanted = {secret.name: secret for secret in secrets.wanted(config)}
+    if unknown := sorted(set(wish.secrets) - set(wanted)):
+        names = ", ".join(wanted) or "none"
+        raise ConfigError(f"--secret {unknown[0]}: the configuration names {names}")
+    found = {name: secrets.read_file(path, f"--secret {name}") for name, path in wish.secrets.items()}
+    there = remote.secrets() if set(wanted) - set(found) else {}
+    for name, secret in wanted.items():
+        here = Path(secrets.FOLDER) / name
+        if name in found or name in there:
+            continue
+        if here.is_file():
+            found[name] = secrets.read_file(here, secret.key)
+        elif dry_run:
+            remote.note(f"  {secret.key} ({name}) would be asked for")
+        elif secret.line and wish.ask and (value := wish.ask(f"{secret.key} ({name})")):
+            found[name] = value.encode() + b"\n"
+        else:
+            raise ConfigError(f"{secret.key} is {name}, which the device has not: give it with --secret {name}=FILE")
+    return found
+
+
+@contextmanager
+def new_secrets(remote: Remote, values: Mapping[str, bytes]) -> Iterator[bool]:
+    """Write the secrets that are others than those there, and yield whether there were any.
+
+    Those before come back when what follows fails: what runs then may not get by with the new ones.
+    """
+    before = remote.secrets() if values else {}
+    changed = [name for name, value in values.items() if before.get(name) != hashlib.sha256(value).hexdigest()]
+    for name in changed:
+        remote.note(f"writing /etc/digitcam/{name}")
+        remote.put_secret(name, values[name])
+    try:
+        yield bool(changed)
+    except DigitcamError as error:
+        with suppress(DigitcamError):
+            back = [name for name in changed if remote.secret_back(name)]
+            if back:
+                remote.note(f"the former {', '.join(back)} came back")
+            if back and isinstance(error, RolledBackError) and error.told.get("before"):
+                remote.run(["systemctl", "restart", "--no-block", "digitcam.service"])
+        raise
+    for name in changed:
+        remote.secret_stays(name)

@@ -1,0 +1,322 @@
+"""The installer: interrupted after every step with a light runner, then with the real one and bundles that fail."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from box import REPOSITORY, Box, light_wheel, payload
+
+from digitcam.flash import device as installer
+
+QUICK = ("--window", "0.2")
+
+
+class Light:
+    """A device on which the second slot runs, the first was before it, and the third, which reads nothing, waits."""
+
+    def __init__(self, folder: Path) -> None:
+        self.box, self.folder = Box(folder), folder
+        self.before = self.box.tree()
+        wheel = light_wheel(folder)
+        self.one, self.two, self.mute = (payload(folder / name, wheel, f"{name}\n") for name in ("one", "two", "mute"))
+        for name, slot in (("one", self.one), ("two", self.two)):
+            self.box.ok("install", folder / name)
+            self.box.ok("switch", slot, *QUICK)
+            assert self.box.ok("trial", slot) == {"slot": slot, "confirmed": True}
+        self.box.ok("install", folder / "mute")
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Light]:
+    light = Light(tmp_path_factory.mktemp("light"))
+    yield light
+    light.box.cut_power()
+
+
+def steps(task: str) -> list[str]:
+    """Return a task's steps as `device.done` is told of them."""
+    nothing = installer.Device(Path("/nowhere"))
+    journal = {"slot": "a", "before": None, "returning": {}}
+    made = {
+        "install": lambda: installer.install_steps(nothing, {"id": "a"}, Path),
+        "switch": lambda: installer.switch_steps(nothing, journal),
+        "confirm": lambda: installer.confirm_steps(nothing, journal),
+        "return": lambda: installer.return_steps(nothing, journal),
+        "remove": lambda: installer.remove_steps(nothing),
+    }[task]()
+    return [f"{task} {name}" for name in made]
+
+
+# Interrupted
+
+
+def test_power_is_cut_after_each_step_of_a_switch(light: Light) -> None:
+    box = light.box
+    for step in steps("switch"):
+        old, new = box.slots()
+        box.call("switch", new, *QUICK, kill=step)
+        box.cut_power()
+        box.boot()
+        # From the word of what is to be done on, the boot goes on with it.
+        assert box.runs() == (old if step == "switch keep" else new), step
+        box.ok("switch", new, *QUICK)
+        assert box.ok("trial", new)["slot"] == new
+        assert (box.runs(), box.slots(), (box.home / "trial.json").exists()) == (new, (new, old), False)
+
+
+def test_a_switch_killed_after_each_step_is_gone_on_with_by_the_same_command(light: Light) -> None:
+    box = light.box
+    old, new = box.slots()
+    for step in steps("switch"):
+        box.call("switch", new, *QUICK, kill=step)
+        assert box.runs() in (old, new), step
+    box.ok("switch", new, *QUICK)
+    assert box.ok("trial", new) == {"slot": new, "confirmed": True}
+    assert (box.runs(), box.slots()) == (new, (new, old))
+
+
+def test_a_trial_after_a_switch_killed_before_its_end_watches_the_new_slot(light: Light) -> None:
+    box, (old, new) = light.box, light.box.slots()
+    box.call("switch", new, *QUICK, kill="switch link")
+    assert box.runs() == old
+    assert box.ok("trial", new) == {"slot": new, "confirmed": True}
+    assert box.runs() == new
+
+
+def test_power_is_cut_while_a_trial_is_confirmed(light: Light) -> None:
+    box = light.box
+    for step in steps("confirm"):
+        old, new = box.slots()
+        box.ok("switch", new, *QUICK)
+        box.call("trial", new, kill=step)
+        box.cut_power()
+        box.boot()
+        assert (box.runs(), box.slots()) == (new, (new, old)), step
+        assert box.ok("trial", new)["slot"] == new
+
+
+def test_power_is_cut_after_each_step_back_from_a_slot_that_does_not_read(light: Light) -> None:
+    box, before = light.box, light.box.slots()
+    for step in steps("return"):
+        box.ok("switch", light.mute, *QUICK)
+        box.call("trial", light.mute, kill=step)
+        box.cut_power()
+        box.boot()
+        assert (box.runs(), box.slots()) == (before[0], before), step
+        line = box.fails(3, "trial", light.mute)
+        assert line.startswith(f"{light.mute} is not what runs: none of "), line
+        assert not (box.home / "trial.json").exists()
+
+
+def test_power_is_cut_after_each_step_of_a_rollback(light: Light) -> None:
+    box = light.box
+    for step in steps("return"):
+        old, new = box.slots()
+        box.call("rollback", new, kill=step)
+        box.cut_power()
+        box.boot()
+        assert (box.runs(), box.slots()) == (new, (new, old)), step
+        assert box.ok("rollback", new) == {"slot": new, "rolled_back": False}
+
+
+def test_an_install_killed_after_each_step_is_made_anew_and_what_runs_is_not_touched(light: Light) -> None:
+    box, slots = light.box, light.box.slots()
+    running = box.unit()["MainPID"]
+    slot = payload(light.folder / "new", light_wheel(light.folder), "new\n")
+    for step in steps("install"):
+        box.call("install", light.folder / "new", kill=step)
+        whole = step == "install seal"
+        if not whole:
+            box.fails(2, "switch", slot)
+        assert box.ok("status")["slots"].get(slot, {"ready": False})["ready"] is whole, step
+    assert box.ok("install", light.folder / "new") == {"slot": slot, "installed": False}
+    assert (box.slots(), box.unit()["MainPID"]) == (slots, running)
+
+
+def test_a_slot_that_takes_the_device_down_is_tried_three_times(light: Light) -> None:
+    box, (old, new) = light.box, light.box.slots()
+    box.ok("switch", new, "--window", "600")
+    for boot in range(1, 4):
+        box.cut_power()
+        box.systemctl("boot")
+        assert box.runs() == new
+        assert json.loads((box.home / "trial.json").read_text())["boots"] == boot
+    box.cut_power()
+    box.boot()
+    assert (box.runs(), box.slots()) == (old, (old, new))
+    failed = json.loads((box.home / "failed.json").read_text())
+    assert (failed["slot"], failed["code"]) == (new, 3)
+    assert failed["reason"] == "the device went down 3 times in its trial"
+
+
+def test_the_runner_is_killed_in_its_trial(light: Light) -> None:
+    box, (old, new) = light.box, light.box.slots()
+    box.ok("switch", new, "--window", "600")
+    assert box.runs() == new
+    os.kill(int(box.unit()["MainPID"]), signal.SIGKILL)
+    box.wait("digitcam.service", "activating")
+    done = box.call("trial", new)
+    assert done.returncode == 3, done
+    assert json.loads(done.stdout)["reason"].startswith("its process ended ")
+    assert (box.runs(), box.slots()) == (old, (old, new))
+
+
+def test_a_digitcam_installed_by_hand_runs_again_when_the_new_one_does_not_read(tmp_path: Path) -> None:
+    box, wheel = Box(tmp_path), light_wheel(tmp_path)
+    zipfile.ZipFile(wheel).extract("light.py", tmp_path)
+    command, config = box.home / "venv/bin/digitcam", box.root / "etc/digitcam/digitcam.toml"
+    for path, text in (
+        (command, f"#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} -c 'import light; light.main()' \"$@\"\n"),
+        (config, ""),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        path.chmod(0o755)
+    by_hand = (REPOSITORY / "edge/deploy/digitcam.service").read_text() + "# changed by hand\n"
+    unit = box.root / "etc/systemd/system/digitcam.service"
+    unit.write_text(by_hand)
+    box.systemctl("enable", "digitcam.service")
+    box.systemctl("start", "digitcam.service")
+    assert box.wait("digitcam.service", "active")
+
+    slot = payload(tmp_path / "mute", wheel, "mute\n")
+    box.ok("install", tmp_path / "mute")
+    assert box.ok("switch", slot, *QUICK)["before"] == "manual"
+    assert box.runs() == slot
+    assert "went back from" in box.fails(3, "trial", slot)
+    pid = box.wait("digitcam.service", "active")["MainPID"]
+    assert str(config) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    assert unit.read_text() == by_hand and not unit.with_name("digitcam.service.d").exists()
+    assert box.slots() == (None, None)
+    box.cut_power()
+    box.boot()
+    assert box.wait("digitcam.service", "active")
+    box.ok("remove")
+    assert not box.home.exists()
+
+
+def test_two_installers_are_kept_apart(light: Light) -> None:
+    handle = os.open(light.box.root / "opt", os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        assert "another installer is at work" in light.box.fails(2, "switch", light.one)
+        assert light.box.ok("status")["current"] == light.box.slots()[0]
+    finally:
+        os.close(handle)
+
+
+# Sent file by file, damaged, for another machine
+
+
+def test_what_is_missing_is_sent_and_installed(light: Light) -> None:
+    box, slot = light.box, payload(light.folder / "sent", light_wheel(light.folder), "sent\n")
+    text = (light.folder / "sent/payload.json").read_text()
+    files = json.loads(text)["files"]
+    (box.home / "incoming").mkdir(exist_ok=True)
+    half = next(path for path in files if path.endswith(".whl"))
+    (box.home / "incoming" / files[half]).write_bytes((light.folder / "sent" / half).read_bytes()[:100])
+    told = box.ok("missing", stdin=text)
+    assert set(told["missing"].values()) == set(files.values())
+    assert "damaged or missing" in box.fails(2, "install", stdin=text)
+    for path, sha256 in told["missing"].items():
+        shutil.copy(light.folder / "sent" / path, box.home / "incoming" / sha256)
+    assert box.ok("missing", stdin=text)["missing"] == {}
+    assert box.ok("install", stdin=text) == {"slot": slot, "installed": True}
+
+
+@pytest.mark.parametrize(
+    ("file", "code"), [("model/card.json", 3), ("digitcam.toml", 2), ("wheels/digitcam-0.0.1-py3-none-any.whl", 2)]
+)
+def test_a_damaged_file_stops_it_before_anything_changes(light: Light, tmp_path: Path, file: str, code: int) -> None:
+    slot = payload(tmp_path / "p", light_wheel(tmp_path), "damaged\n")
+    (tmp_path / "p" / file).write_bytes(b"x" + (tmp_path / "p" / file).read_bytes()[1:] + b"x")
+    assert light.box.fails(code, "install", tmp_path / "p") == f"{file} is damaged or missing: send it again"
+    assert not (light.box.home / "slots" / slot).exists()
+
+
+@pytest.mark.parametrize("requires", [{"machine": "riscv64"}, {"python": "3.9"}])
+def test_a_payload_for_another_machine(light: Light, tmp_path: Path, requires: dict[str, str]) -> None:
+    payload(tmp_path / "p", light_wheel(tmp_path), "other\n", **requires)
+    assert "the payload is for " in light.box.fails(2, "install", tmp_path / "p")
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "venv/bin/python", "model/../../x", "ready", ".hidden"])
+def test_a_path_out_of_the_slot_is_refused(path: str) -> None:
+    files = dict.fromkeys(
+        ["requirements.txt", "digitcam.toml", "model/card.json", "digitcam.service", "digitcam-trial.service"], "0" * 64
+    )
+
+    def text(files: dict[str, str]) -> str:
+        lines = "".join(sorted(f"{sha256}  {name}\n" for name, sha256 in files.items()))
+        requires = {"machine": "m", "python": "p", "system_packages": False}
+        digest = hashlib.sha256(lines.encode()).hexdigest()[:12]
+        return json.dumps({"schema": 1, "id": digest, "requires": requires, "files": files})
+
+    assert installer.read_payload(text(files))["files"] == files
+    with pytest.raises(installer.Failure, match="a file's path"):
+        installer.read_payload(text({**files, path: "0" * 64}))
+
+
+def test_wrong_words_are_one_line(light: Light) -> None:
+    assert light.box.fails(2, "swap").endswith(": see --help")
+    assert light.box.fails(2, "switch", "../one").startswith("../one: no such slot")
+    assert light.box.fails(2, "rollback", "0" * 12).startswith("there is no slot 000000000000 to go back to")
+
+
+def test_facts(light: Light) -> None:
+    facts = light.box.ok("facts")
+    assert (facts["machine"], facts["python"]) == (os.uname().machine, "{}.{}".format(*sys.version_info))
+    assert (facts["systemd"], facts["root"], facts["numpy"]) == ("252", os.geteuid() == 0, np.__version__)
+    assert light.one in facts["slots"] and facts["current"] == light.box.slots()[0]
+
+
+# What it takes to pass, by hand
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "text"),
+    [
+        ({}, None, ""),
+        ({"frames": 10}, 4, "no fresh frames: 10 in all, the newest 0.5 s old"),
+        ({"since_frame_s": 11.0}, 4, "no fresh frames: 30 in all, the newest 11.0 s old"),
+        ({"since_frame_s": None}, 4, "no fresh frames: 30 in all, the newest None s old"),
+        ({"broker": False}, 5, "the broker is not connected"),
+        ({"broker": True}, None, ""),
+        ({"accepted": 0}, 3, "none of 30 frames gave a reading that is accepted (low_confidence 1, no_number 20)"),
+    ],
+)
+def test_what_a_run_lacks(changes: dict[str, object], code: int | None, text: str) -> None:
+    rejected = {"no_number": 20, "low_confidence": 1}
+    first = {"frames": 10, "since_frame_s": 0.5, "accepted": 5, "rejected": rejected, "broker": None}
+    asks = {"frames": True, "reading": True}
+    found = installer.lacking(first, {**first, "frames": 30, **changes}, asks)
+    assert (found and found.code, str(found or "")) == (code, text)
+    if code == 3:
+        assert installer.lacking(first, {**first, "frames": 30, **changes}, {**asks, "reading": False}) is None
+
+
+def test_a_rename_follows_the_file_and_is_followed_by_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (said.append(f"sync {Path(f'/proc/self/fd/{fd}').readlink()}"), sync(fd))
+    )
+    monkeypatch.setattr(os, "replace", lambda a, b: (said.append(f"rename {b}"), replace(a, b)))
+    installer.write(tmp_path / "trial.json", b"{}")
+    installer.point(tmp_path / "current", "abc")
+    part, trial, current = (tmp_path / name for name in (".trial.json.part", "trial.json", "current"))
+    trial_said = [f"sync {part}", f"rename {trial}", f"sync {tmp_path}"]
+    assert said == [*trial_said, f"rename {current}", f"sync {tmp_path}"]

@@ -1,0 +1,86 @@
+"""What a device's facts mean before anything is changed on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from digitcam.core.errors import ConfigError, SinkError, SourceError
+from digitcam.edge.config import RunConfig
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.flash.preflight import config_for, look_at, settle, target_of
+
+PI: dict[str, Any] = {
+    "machine": "aarch64",
+    "python": "3.13",
+    "glibc": "2.41",
+    "memory_mb": 416,
+    "disk_free_mb": 9000,
+    "clock": {"unix_s": 1000, "synchronised": True},
+    "systemd": "257",
+    "cameras": {"video0": "unicam"},
+    "picamera2": True,
+    "numpy": "2.2.4",
+}
+CSI, USB = RunConfig(source="picamera2://0"), RunConfig(source="v4l2:///dev/video0?width=640")
+TLS = RunConfig(source="demo:", mqtt=Mqtt(host="b"))
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "error", "said"),
+    [
+        (CSI, {"machine": "armv7l"}, ConfigError, r"architecture: armv7l, .*: put a 64-bit system on it"),
+        (CSI, {"python": "3.9"}, ConfigError, r"Python: 3\.9: digitcam runs on 3\.10 to 3\.13"),
+        (CSI, {"systemd": None}, ConfigError, r"systemd: there is none"),
+        (CSI, {"memory_mb": 100}, ConfigError, r"memory: 100 MB, 200 MB are needed"),
+        (CSI, {"disk_free_mb": 12}, SinkError, r"disk: 12 MB are free, 300 MB are needed: make room"),
+        (CSI, {"picamera2": False}, ConfigError, r"camera: .*apt install --no-install-recommends python3-picamera2"),
+        (CSI, {"cameras": {}}, SourceError, r"camera: none is found: see its cable"),
+        (USB, {"cameras": {"video2": "cam"}}, SourceError, r"no /dev/video0; there are: video2 \(cam\)"),
+        (TLS, {"clock": {"unix_s": 0}}, ConfigError, r"clock: 100000 s behind .*timedatectl set-ntp true"),
+    ],
+)
+def test_what_stops_it(config: RunConfig, changes: dict[str, Any], error: type[Exception], said: str) -> None:
+    looks = look_at({**PI, **changes}, config, now_s=100_000 if "clock" in changes else 1000)
+    assert sum(look.error is not None for look in looks) == 1
+    with pytest.raises(error, match=said + r".*: nothing was changed$"):
+        settle(looks)
+
+
+def test_a_device_that_is_right() -> None:
+    for config in (CSI, USB, TLS):
+        looks = look_at(PI, config, now_s=1030)
+        settle(looks)
+        assert [look.what for look in looks] == [
+            "architecture",
+            "Python",
+            "systemd",
+            "memory",
+            "disk",
+            "clock",
+            "camera",
+        ]
+    assert look_at(PI, CSI, now_s=2000)[5].line == (
+        "  ok     clock: 1000 s behind this machine's; readings will carry its time"
+    )
+
+
+def test_several_faults_are_counted() -> None:
+    with pytest.raises(ConfigError, match=r"^Python: .* \(and 1 more, see above\): nothing was changed$"):
+        settle(look_at({**PI, "python": "3.9", "disk_free_mb": 0}, CSI, now_s=1000))
+
+
+def test_wheels_are_for_what_the_device_has() -> None:
+    target = target_of({**PI, "numpy": "2.3.0"}, CSI, None, None)
+    assert (target.glibc, target.system_packages, target.numpy) == (41, True, "2.3.0")
+    assert target_of(PI, CSI, None, "2.2.9").numpy == "2.2.9"
+    # GStreamer's Python does not use numpy.
+    assert target_of(PI, RunConfig(source="gst:videotestsrc"), None, None).numpy is None
+    assert target_of({**PI, "glibc": None}, USB, None, None).system_packages is False
+
+
+def test_a_configuration_where_none_is_given() -> None:
+    assert config_for(PI) == 'source = "picamera2://0"\n'
+    with pytest.raises(ConfigError, match=r"there are: /dev/video0 \(cam\): say it with --config"):
+        config_for({**PI, "picamera2": False, "cameras": {"video0": "cam"}})

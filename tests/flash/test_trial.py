@@ -1,0 +1,212 @@
+"""A new version on trial: this repository's wheel, the real runner, a broker, and bundles spoilt on purpose."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from box import REPOSITORY, Box, payload
+from onnx import TensorProto, helper, numpy_helper
+
+from digitcam.core.bundle import SHIPPED, open_bundle
+from digitcam.core.card import encode_card
+from digitcam.edge.health_file import Vitals
+
+CONFIG = 'source = "demo:"\nformat = "fp32.onnx"\n'
+QUICK = ("--window", "4", "--memory-mb", "450")
+
+
+def spoilt(folder: Path, change: str) -> Path:
+    """Write a bundle whose float network is changed and whose golden answers are its own: it passes its selftest.
+
+    rubbish
+        All weights are 0.
+    crash
+        It fails on every picture that is not black.
+    hungry
+        It takes 600 MB.
+    """
+    shipped = open_bundle(SHIPPED / "canvas")
+    model = onnx.load_from_string(shipped.read("model.fp32.onnx"))
+    graph, golden = model.graph, shipped.golden()
+    images = golden.images
+    if change == "rubbish":
+        for weights in graph.initializer:
+            if weights.data_type == TensorProto.FLOAT:
+                weights.CopyFrom(numpy_helper.from_array(0 * numpy_helper.to_array(weights), weights.name))
+    else:
+        # 0 for a black picture, else 1; it picks a zero that is added to an output.
+        images = np.zeros_like(images[:1]) if change == "crash" else images[:1]
+        values = {"zero": np.zeros(1, np.float32), "count": np.array([150_000_000], np.int64)}
+        graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+        last = next(node for node in graph.node if "boxes" in node.output)
+        last.output[list(last.output).index("boxes")] = "boxes_before"
+        nodes = [
+            ("Cast", [graph.input[0].name], "as_int", {"to": TensorProto.INT32}),
+            ("ReduceMax", ["as_int"], "highest", {"keepdims": 0}),
+            ("Cast", ["highest"], "lit", {"to": TensorProto.BOOL}),
+            ("Cast", ["lit"], "index", {"to": TensorProto.INT64}),
+        ]
+        if change == "crash":
+            nodes.append(("Gather", ["zero", "index"], "nothing", {}))
+        else:
+            nodes += [
+                ("Mul", ["count", "index"], "shape", {}),
+                ("ConstantOfShape", ["shape"], "many", {}),
+                ("ReduceMax", ["many"], "nothing", {"keepdims": 0}),
+            ]
+        nodes.append(("Add", ["boxes_before", "nothing"], "boxes", {}))
+        graph.node.extend(helper.make_node(kind, given, [out], **how) for kind, given, out, how in nodes)
+    folder.mkdir()
+    data = model.SerializeToString()
+    (folder / "model.fp32.onnx").write_bytes(data)
+    session = onnxruntime.InferenceSession(data)
+    names = [output.name for output in session.get_outputs()]
+    answers = [session.run(names, {graph.input[0].name: image[None]}) for image in images]
+    outputs = {f"fp32.onnx/{name}": np.concatenate([answer[i] for answer in answers]) for i, name in enumerate(names)}
+    np.savez_compressed(folder / "golden.npz", images=images, numbers=golden.numbers[: len(images)], **outputs)
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    card = msgspec.structs.replace(shipped.card, files=hashes)
+    (folder / "card.json").write_bytes(encode_card(card))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This repository's wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def broker(port: int, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a mosquitto that lets everybody in."""
+    tool = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if not tool:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            "mosquitto is not installed: apt-get install it"
+        )
+    (folder / "conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+    return subprocess.Popen(
+        [str(tool), "-c", str(folder / "conf")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    box = Box(tmp_path_factory.mktemp("trial"))
+    yield box
+    box.cut_power()
+
+
+@pytest.fixture(scope="module")
+def good(box: Box, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A slot that reads and has proved itself, after it failed as long as there was no broker."""
+    folder = tmp_path_factory.mktemp("good")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mqtt = f'[mqtt]\nhost = "127.0.0.1"\nport = {port}\ntopic = "meter"\ntls = false\n'
+    slot = payload(folder / "payload", wheel, CONFIG + mqtt, SHIPPED / "canvas")
+    assert box.ok("install", folder / "payload") == {"slot": slot, "installed": True}
+
+    box.ok("switch", slot, *QUICK)
+    done = box.call("trial", slot)
+    assert done.returncode == 5, done
+    told = json.loads(done.stdout)
+    assert (told["slot"], told["before"], told["code"]) == (slot, None, 5)
+    assert told["reason"] == "its process ended with exit code 5"
+    assert "cannot reach the broker" in told["log"][-1]
+    # There is nothing to go back to: the slot stays, and nothing runs, not at the next boot either.
+    assert (box.slots(), box.unit()["ActiveState"]) == ((None, None), "inactive")
+    assert box.ok("status")["slots"][slot]["ready"]
+    assert not (box.root / "etc/systemd/system/multi-user.target.wants").exists()
+
+    mosquitto = broker(port, folder)
+    try:
+        with socket.socket() as probe:
+            while probe.connect_ex(("127.0.0.1", port)):
+                assert mosquitto.poll() is None
+        box.ok("switch", slot, *QUICK)
+        assert box.ok("trial", slot) == {"slot": slot, "confirmed": True}
+        yield slot
+    finally:
+        mosquitto.terminate()
+        mosquitto.wait()
+
+
+def test_the_service_says_how_it_does(box: Box, good: str) -> None:
+    assert box.runs() == good
+    pid = box.unit()["MainPID"]
+    vitals = msgspec.json.decode((box.root / "run/digitcam/health.json").read_bytes(), type=Vitals)
+    assert (str(vitals.pid), vitals.broker) == (pid, True)
+    assert vitals.accepted > 0 and vitals.number and vitals.frames >= vitals.accepted
+    status = box.ok("status")
+    assert (status["current"], status["trial"], status["failed"]["code"]) == (good, None, 5)
+    assert status["health"]["pid"] == vitals.pid
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "logged"),
+    [
+        ("rubbish", r"none of \d+ frames gave a reading that is accepted \(", ""),
+        ("crash", r"its process ended with exit code 1", "indices element out of data bounds"),
+        ("hungry", r"it takes \d+ MB of memory, 450 MB are allowed", ""),
+    ],
+)
+def test_a_bundle_that_is_spoilt_is_gone_back_from(
+    box: Box, good: str, wheel: Path, tmp_path: Path, change: str, reason: str, logged: str
+) -> None:
+    slot = payload(tmp_path / "payload", wheel, CONFIG, spoilt(tmp_path / "bundle", change))
+    box.ok("install", tmp_path / "payload")
+    told = box.ok("switch", slot, *QUICK)
+    assert told["before"] == good
+    asked = json.loads((box.home / "trial.json").read_text())["asks"]
+    # The slot before has read numbers.
+    assert asked["reading"] is True
+    done = box.call("trial", slot)
+    assert done.returncode == 3, done
+    told = json.loads(done.stdout)
+    assert re.match(reason, told["reason"]), told
+    assert logged in "\n".join(told["log"])
+    assert told == json.loads((box.home / "failed.json").read_text())
+    assert (box.runs(), box.slots()) == (good, (good, None))
+
+
+def test_a_bundle_that_computes_otherwise_here_is_never_switched_to(
+    box: Box, good: str, wheel: Path, tmp_path: Path
+) -> None:
+    bundle = spoilt(tmp_path / "bundle", "rubbish")
+    # The shipped network with the answers of the one that is all 0.
+    shutil.copy(SHIPPED / "canvas/model.fp32.onnx", bundle)
+    card = msgspec.json.decode((bundle / "card.json").read_bytes())
+    card["files"]["model.fp32.onnx"] = hashlib.sha256((bundle / "model.fp32.onnx").read_bytes()).hexdigest()
+    (bundle / "card.json").write_text(json.dumps(card))
+    slot = payload(tmp_path / "payload", wheel, CONFIG, bundle)
+    assert "golden inputs otherwise than at export" in box.fails(3, "install", tmp_path / "payload")
+    assert not (box.home / "slots" / slot).exists()
+    assert box.runs() == good
+
+
+def test_nothing_is_left(box: Box, good: str) -> None:
+    (box.root / "etc/digitcam").mkdir()
+    (box.root / "etc/digitcam/mqtt-password").write_text("secret")
+    assert box.ok("remove") == {"removed": True}
+    places = ["etc", "etc/systemd", "etc/systemd/system", "opt", "run", "var", "var/lib"]
+    assert (box.tree(), box.unit()["ActiveState"]) == (places, "inactive")
+    assert box.ok("remove") == {"removed": True}
