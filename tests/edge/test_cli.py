@@ -101,7 +101,7 @@ def test_run_prints_one_json_line_a_frame(tmp_path: Path) -> None:
         (["evaluate", "{image}.pt", "--data", "glyphs-variable"], 3, "cannot read the checkpoint"),
         (["data", "preview", "moon"], 2, "'moon' is not known"),
         (["export", "{image}", "--out", "{image}.out"], 3, "not a checkpoint"),
-        (["bench", "report", "{image}.none", "--out", "{image}.html"], 6, "cannot read the result"),
+        (["bench", "report", "{image}.none", "--out", "{image}.html"], 6, "no result (*.json) in this folder"),
     ],
 )
 def test_bad_words(words: list[str], code: int, say: str, image: Path) -> None:

@@ -61,12 +61,16 @@ def main():
 def light_wheel(folder: Path) -> Path:
     """Write a wheel with a `digitcam` command that starts in no time."""
     info, path = "digitcam-0.0.1.dist-info", folder / "digitcam-0.0.1-py3-none-any.whl"
+    files = {
+        "light.py": LIGHT,
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: digitcam\nVersion: 0.0.1\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[console_scripts]\ndigitcam = light:main\n",
+        f"{info}/RECORD": "",
+    }
     with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr("light.py", LIGHT)
-        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: digitcam\nVersion: 0.0.1\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/entry_points.txt", "[console_scripts]\ndigitcam = light:main\n")
-        wheel.writestr(f"{info}/RECORD", "")
+        for name, text in files.items():
+            wheel.writestr(zipfile.ZipInfo(name), text)  # of 1980: the same bytes whenever it is written
     return path
 
 
