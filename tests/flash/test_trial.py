@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +151,14 @@ def good(box: Box, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         mosquitto.wait()
 
 
+def wait_until_read(box: Box) -> None:
+    """Wait until what runs has accepted a number: it may have been started but a moment ago."""
+    health = box.root / "run/digitcam/health.json"
+    while not (health.is_file() and msgspec.json.decode(health.read_bytes(), type=Vitals).accepted):
+        assert box.unit()["ActiveState"] in ("active", "activating")
+        time.sleep(0.05)
+
+
 def test_the_service_says_how_it_does(box: Box, good: str) -> None:
     assert box.runs() == good
     pid = box.unit()["MainPID"]
@@ -174,6 +183,7 @@ def test_a_bundle_that_is_spoilt_is_gone_back_from(
 ) -> None:
     slot = payload(tmp_path / "payload", wheel, CONFIG, spoilt(tmp_path / "bundle", change))
     box.ok("install", tmp_path / "payload")
+    wait_until_read(box)
     told = box.ok("switch", slot, *QUICK)
     assert told["before"] == good
     asked = json.loads((box.home / "trial.json").read_text())["asks"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +108,8 @@ def _one(host: str, options: dict[str, Any], wish: Wish, verb: str | None, act: 
 
 
 def _fleet(options: dict[str, Any], wish: Wish, verb: str | None, act: Callable[[Remote, Wish], str]) -> int:
+    import tempfile
+
     from digitcam.flash.fleet import Fleet, table
     from digitcam.flash.inventory import load_inventory
 
