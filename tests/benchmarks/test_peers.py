@@ -301,7 +301,9 @@ def test_frames_without_a_truth_are_no_benchmark(tmp_path: Path) -> None:
 def test_the_readme_has_columns_for_what_was_measured(tmp_path: Path) -> None:
     old = read_result(RESULTS / "canvas-peers.json", PeersResult)
     bare = {"ours": Peer("1", "plain", 1.0, 2.0), "ocr": Peer("2", "scaled, inverted", 0.5, 700.0)}
-    write_result(tmp_path / "canvas-peers.json", msgspec.structs.replace(old, peers=bare, frames=20, source="demo:"))
+    write_result(
+        tmp_path / "canvas-peers.json", msgspec.structs.replace(old, peers=bare, frames=20, source="demo:", tuned=None)
+    )
     table = peers_table(tmp_path)
     assert table == (
         "| reader | version, setting | numbers right | p50 a frame |\n|---|---|---|---|\n"
