@@ -31,6 +31,7 @@ from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.control import Control, SetNumber
 from digitcam.edge.parts import Parts
 from digitcam.edge.runner import Runner
+from digitcam.edge.secret import handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, forget_all, homeassistant, mqtt, plan_sinks
 from digitcam.edge.sinks import broker as broker_module
 from digitcam.edge.sinks.mqtt import MqttSink
@@ -835,6 +836,26 @@ def test_files_that_are_not_there(tmp_path: Path, key: str) -> None:
     config = msgspec.structs.replace(Mqtt(host="127.0.0.1", username="me"), **{key: str(tmp_path / "gone")})
     with pytest.raises(ConfigError, match=rf"gone: cannot read mqtt.{key}: .*No such file"):
         opened(config).__enter__()
+
+
+def test_files_of_etc_digitcam_are_read_where_systemd_hands_them_to_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    assert handed("/etc/digitcam/ca.pem") == "/etc/digitcam/ca.pem"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    for name in ("ca.pem", "password"):
+        (tmp_path / name).write_text("handed\n")
+    assert handed("/etc/digitcam/ca.pem") == str(tmp_path / "ca.pem")
+    assert [handed(path) for path in ("ca.pem", "/etc/ca.pem", "/etc/digitcam/other")] == [
+        "ca.pem",
+        "/etc/ca.pem",
+        "/etc/digitcam/other",
+    ]
+    # As root alone can read them in their own place, here where there is none.
+    assert read_secret("mqtt", "password", "/etc/digitcam/password", None) == "handed"
+    with pytest.raises(ConfigError, match=r"^/etc/digitcam/ca\.pem: cannot read mqtt.ca_file: "):
+        opened(Mqtt(host="127.0.0.1", ca_file="/etc/digitcam/ca.pem")).__enter__()
 
 
 def test_a_ca_file_that_is_none(tmp_path: Path) -> None:

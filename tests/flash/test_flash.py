@@ -141,11 +141,14 @@ def test_secrets_come_apart_and_the_former_come_back_with_the_former_slot(device
     assert device.fails(2, "--payload", payloads["good"], "--secret", f"other={tmp_path / 'first'}").startswith(
         "--secret other: the configuration names mqtt-password"
     )
+    # As it is where digitcam was installed by hand, whose service is not root and reads its configuration there.
+    where.mkdir(mode=0o755)
     done = device.flash("--payload", payloads["good"], "--secret", f"mqtt-password={tmp_path / 'first'}", *QUICK)
     assert done.returncode == 0 and "first password" not in done.stderr, done
     file = where / "mqtt-password"
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("first password\n", 0o600)
     assert [path.name for path in where.iterdir()] == ["mqtt-password"]
+    assert where.stat().st_mode & 0o777 == 0o755
     drop_in = (box.root / "etc/systemd/system/digitcam.service.d/flash.conf").read_text()
     assert "LoadCredential=mqtt-password:/etc/digitcam/mqtt-password" in drop_in
     assert not any(b"first password" in path.read_bytes() for path in box.home.rglob("*") if path.is_file())

@@ -9,6 +9,20 @@ from digitcam.core.errors import ConfigError
 
 CREDENTIALS = "/run/credentials/"
 """Where systemd puts the secrets of a service, for that service alone and while it runs."""
+FOLDER = "/etc/digitcam/"
+"""Where they lie on a device, readable by root alone where the device was flashed."""
+
+
+def handed(path: str) -> str:
+    """Return where a file is read: one of /etc/digitcam that systemd hands to this service, where it put it.
+
+    So a configuration may name it by either path, and the service needs no right to the folder.
+    """
+    given = os.environ.get("CREDENTIALS_DIRECTORY")
+    name = path.removeprefix(FOLDER)
+    if not given or name == path or not Path(given, name).is_file():
+        return path
+    return str(Path(given, name))
 
 
 def read_secret(table: str, what: str, file: str | None, env: str | None) -> str | None:
@@ -36,7 +50,7 @@ def read_secret(table: str, what: str, file: str | None, env: str | None) -> str
     if file is None:
         return None
     try:
-        value = Path(file).read_bytes().decode().partition("\n")[0].rstrip("\r")
+        value = Path(handed(file)).read_bytes().decode().partition("\n")[0].rstrip("\r")
     except OSError as error:
         raise ConfigError(f"{file}: cannot read {table}.{what}_file: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -15,7 +15,7 @@ say() { echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"; }
 
 # Secrets first: whatever comes of the rest, they are off this partition, which every computer can read.
 if [ -d "$here/secrets" ]; then
-  mkdir -p "$root/etc/digitcam" && chmod 700 "$root/etc/digitcam"
+  mkdir -p -m 700 "$root/etc/digitcam"
   for secret in "$here"/secrets/*; do
     name=${secret##*/}
     install -m 600 "$secret" "$root/etc/digitcam/.$name"

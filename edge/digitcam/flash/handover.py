@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from digitcam.core.errors import ConfigError, DigitcamError
+from digitcam.edge.secret import FOLDER
 from digitcam.flash import secrets
 from digitcam.flash.remote import Remote, RolledBackError
 from digitcam.flash.wish import Wish
@@ -26,7 +27,7 @@ def gather_secrets(remote: Remote, config: RunConfig, wish: Wish, dry_run: bool)
     found = {name: secrets.read_file(path, f"--secret {name}") for name, path in wish.secrets.items()}
     there = remote.secrets() if set(wanted) - set(found) else {}
     for name, secret in wanted.items():
-        here = Path(secrets.FOLDER) / name
+        here = Path(FOLDER) / name
         if name in found or name in there:
             continue
         if here.is_file():

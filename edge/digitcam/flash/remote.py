@@ -118,9 +118,12 @@ class Remote:
             raise SinkError(f"{self.ssh.host}: {where}: {done.err[-1] if done.err else 'no word why'}: make room there")
 
     def put_secret(self, name: str, content: bytes) -> None:
-        """Write a secret, whole or not at all, for root alone; the one before is kept beside it."""
+        """Write a secret, whole or not at all, for root alone; the one before is kept beside it.
+
+        A folder that is there stays as it is: a digitcam installed by hand reads its configuration in it, as no root.
+        """
         self._secret(
-            'umask 077; mkdir -p "$1"; chmod 700 "$1"; cd "$1"; cat > ".$2.part"; sync ".$2.part"; '
+            'umask 077; mkdir -p "$1"; cd "$1"; cat > ".$2.part"; sync ".$2.part"; '
             'test ! -f "$2" || cp -p "$2" ".$2.old"; mv ".$2.part" "$2"; sync .',
             name,
             content,

@@ -8,13 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from digitcam.core.errors import ConfigError
-from digitcam.edge.secret import CREDENTIALS
+from digitcam.edge.secret import CREDENTIALS, FOLDER
 
 if TYPE_CHECKING:
     from digitcam.edge.config import RunConfig
 
-FOLDER = "/etc/digitcam/"
-"""Where a device keeps them, readable by root alone; systemd hands them to the service."""
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?<!\.toml)")
 _KEYS = {
     "mqtt": ("password_file", "ca_file", "cert_file", "key_file"),

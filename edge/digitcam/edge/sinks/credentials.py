@@ -7,7 +7,7 @@ from pathlib import Path
 
 from digitcam.core.errors import ConfigError
 from digitcam.edge.config.mqtt import Mqtt
-from digitcam.edge.secret import read_secret
+from digitcam.edge.secret import handed, read_secret
 
 
 def password(config: Mqtt) -> str | None:
@@ -41,7 +41,7 @@ def tls_context(config: Mqtt) -> ssl.SSLContext:
             raise ConfigError(f"{key_file}: the key is encrypted: write it without a passphrase (openssl pkey)")
 
         try:
-            context.load_cert_chain(config.cert_file, config.key_file, passphrase)
+            context.load_cert_chain(handed(config.cert_file), config.key_file and handed(config.key_file), passphrase)
         except ssl.SSLError as error:
             used = f"{config.cert_file}, {key_file}: cannot use mqtt.cert_file and mqtt.key_file"
             raise ConfigError(f"{used}: {error.strerror}") from None
@@ -62,13 +62,13 @@ def verifying(table: str, ca_file: str | None) -> ssl.SSLContext:
     if ca_file:
         _read(f"{table}.ca_file", ca_file)
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file and handed(ca_file))
     except ssl.SSLError as error:
         raise ConfigError(f"{ca_file}: cannot read {table}.ca_file: {error.strerror}") from None
 
 
 def _read(key: str, path: str) -> None:
     try:
-        Path(path).read_bytes()
+        Path(handed(path)).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot read {key}: {error.strerror}") from None
