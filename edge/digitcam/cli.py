@@ -265,7 +265,8 @@ def data_preview(name: str, split: Any, count: int, out: Path | None) -> None:
 @click.option("--out", type=PATH, help="Where the run is kept; runs/NAME by default.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as schedule.images=9000.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bool) -> None:
+@click.option("--start", type=PATH, help="Begin with the weights of this checkpoint of the same network.")
+def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bool, start: Path | None) -> None:
     """Train RECIPE, a TOML file below train/recipes."""
     from digitcam.train.interrupt import StoppedError
     from digitcam.train.loop import train as train_recipe
@@ -273,7 +274,7 @@ def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bo
 
     loaded = load_recipe(recipe, overrides)
     try:
-        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume))
+        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start))
     except StoppedError as stopped:
         options = [word for override in overrides for word in ("--set", override)]
         options += ["--out", str(out)] if out else []

@@ -18,7 +18,7 @@ from digitcam.train.faces import (
     typeface,
 )
 
-PLAIN = Segments(thick=0.1, gap=0.02, wide=0.5, lean=0.0, round_ends=False, tails=True, ghost=0.0)
+PLAIN = Segments(thick=0.1, gap=0.02, wide=0.5, lean=0.0, round_ends=False, tails=True, hook=False, ghost=0.0)
 
 
 def test_crops_to_the_ink() -> None:
@@ -50,6 +50,13 @@ def test_sets_a_line_by_hand() -> None:
     assert line.ink.shape == (20, 34)
     columns = line.ink.max(axis=0)
     assert (columns[:10] == 255).all() and (columns[10:14] == 0).all() and (columns[14:19] == 255).all()
+
+
+def test_a_seven_may_have_a_hook() -> None:
+    plain, hooked = (seven_segments(PLAIN._replace(hook=hook)) for hook in (False, True))
+    # The upper left segment: the first columns below the top one.
+    assert not plain("7").ink[8:18, :3].any() and hooked("7").ink[8:18, :3].any()
+    assert all((plain(digit).ink == hooked(digit).ink).all() for digit in "01234568")
 
 
 def test_spaces_and_letters_have_no_box() -> None:

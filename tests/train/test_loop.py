@@ -19,7 +19,7 @@ import torch
 
 from digitcam.core.canvas import Sample
 from digitcam.core.card import GridHead, Input, Licence
-from digitcam.core.errors import ConfigError, SourceError
+from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.train import batches, loop, trainer
 from digitcam.train.canvas import CanvasData
 from digitcam.train.checkpoint import read_checkpoint, write_checkpoint
@@ -41,7 +41,9 @@ TINY = Recipe(
 )
 
 
-def train_until(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, out: Path, images: int) -> None:
+def train_until(
+    monkeypatch: pytest.MonkeyPatch, recipe: Recipe, out: Path, images: int, start: Path | None = None
+) -> None:
     """Train until a checkpoint of so many images is written, then break off as Ctrl-C does."""
 
     def write_and_stop(path: Path, recipe: Recipe, weights: Any, count: int, training: Any = None) -> None:
@@ -52,7 +54,7 @@ def train_until(monkeypatch: pytest.MonkeyPatch, recipe: Recipe, out: Path, imag
     with monkeypatch.context() as patch:
         patch.setattr(loop, "write_checkpoint", write_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            loop.train(recipe, out)
+            loop.train(recipe, out, start=start)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,35 @@ def assert_the_same_run(ours: Path, theirs: Path) -> None:
             assert torch.equal(mine[name], other[name]), name
     keys = ("images", "class_loss", "box_loss")
     assert [[line[k] for k in keys] for line in log_of(ours)] == [[line[k] for k in keys] for line in log_of(theirs)]
+
+
+def test_a_run_begins_with_another_s_weights(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = unbroken.with_name("weights.pt")
+    other = msgspec.structs.replace(TINY, seed=2)
+    begun = loop.Run(other, tmp_path / "begun", False, weights).trainer
+    earlier = read_checkpoint(weights).weights
+    for network in (begun.network, begun.average):
+        assert all(torch.equal(value, earlier[name]) for name, value in network.state_dict().items())
+    train_until(monkeypatch, other, tmp_path / "run", 240 + 80, weights)
+    # Its images are counted from the other's on, also by who goes on with it.
+    whole = read_checkpoint(loop.train(other, tmp_path / "run", resume=True))
+    assert whole.images == 240 + 240
+    assert [line["images"] for line in log_of(tmp_path / "run" / "checkpoint.pt")] == [80, 160, 240]
+
+
+def test_weights_that_a_run_cannot_begin_with(unbroken: Path, tmp_path: Path) -> None:
+    weights = unbroken.with_name("weights.pt")
+    wider = msgspec.structs.replace(TINY, network=NetworkConfig((4, 4, 16), 1, 8))
+    with pytest.raises(ConfigError) as caught:
+        loop.train(wider, tmp_path, start=weights)
+    assert str(caught.value) == (
+        f"{weights}: they are of another network: [network], [head] and [input] must be the same"
+    )
+    with pytest.raises(ConfigError, match="a run that is resumed has begun already: leave --start out"):
+        loop.train(TINY, unbroken.parent, resume=True, start=weights)
+    (tmp_path / "text.pt").write_text("text")
+    with pytest.raises(ModelError, match=r"text.pt: not a checkpoint"):
+        loop.train(TINY, tmp_path, start=tmp_path / "text.pt")
 
 
 def test_a_resumed_run_is_bit_identical(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

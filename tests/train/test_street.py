@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -9,12 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from digitcam.core.arrays import FloatArray
 from digitcam.core.canvas import rng_for
 from digitcam.core.errors import SourceError
+from digitcam.train.faces import SetLine
 from digitcam.train.mosaic import mosaic
-from digitcam.train.photograph import photograph
+from digitcam.train.photograph import legible, photograph
+from digitcam.train.scene import _CLUTTER
 from digitcam.train.street import LARGEST, SMALLEST, StreetData, pose, put
-from digitcam.train.strips import KINDS, Strip, _level, _side_by_side, _visible, drawn_wheels, house, printed
+from digitcam.train.strips import (
+    KINDS,
+    Strip,
+    _is_between,
+    _level,
+    _side_by_side,
+    _stencilled,
+    _visible,
+    drawn_wheels,
+    house,
+    printed,
+)
 from digitcam.train.svhn import Record
 
 FREE = StreetData(kinds={"counter": 1.0, "display": 1.0, "print": 1.0})
@@ -165,12 +180,75 @@ def test_a_mosaic_has_the_numbers_of_its_scenes() -> None:
     assert whole.image.tobytes() == FREE.sample("train", 12).image.tobytes()
 
 
+def faint(step: float, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """A scene at 100 with a box of 20 columns, its right half `step` brighter: a standard deviation of step / 2."""
+    scene = np.full((64, 64), 100, dtype=np.float32)
+    scene[8 : 8 + height, 20:30] += step
+    return scene, np.array([[10, 8, 19, height - 1]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("step", "height", "sigma", "gain"),
+    [
+        (10, 41, 0.0, 9 / 5),  # it has 5 where 9 are wanted
+        (10, 41, 10.0, 16 / 5),  # and seven tenths of the noise
+        (10, 13, 0.0, 18 / 5),  # twice as much at a height of 12
+        (3, 41, 10.0, 5.0),  # at most
+        (60, 41, 0.0, 1.0),
+    ],
+)
+def test_a_faint_digit_is_made_legible(step: float, height: int, sigma: float, gain: float) -> None:
+    scene, boxes = faint(step, height)
+    raised = legible(scene, boxes, sigma)
+    middle = 100 + step / 2
+    np.testing.assert_allclose(raised, (scene - middle) * gain + middle, atol=1e-3)
+
+
+def test_a_faint_digit_in_the_dark_is_brought_to_light() -> None:
+    scene, boxes = faint(10, 41)
+    # Its middle of 5 becomes 70: 9 levels either way are left.
+    assert np.unique(legible(scene - 100, boxes, 0.0).round(3)).tolist() == [61, 79]
+
+
+def test_the_faintest_digit_decides_and_none_changes_nothing() -> None:
+    scene, boxes = faint(10, 41)
+    scene[8:49, 50:55] = 220
+    both = np.concatenate([boxes, np.array([[45, 8, 9, 40]], np.float32)])
+    assert legible(scene, both, 0.0)[20, 25] - legible(scene, both, 0.0)[20, 15] == pytest.approx(18)
+    assert legible(scene, np.zeros((0, 4), np.float32), 0.0) is scene
+
+
+def test_a_stencil_s_bridges_cut_all_but_slender_digits() -> None:
+    line = SetLine(np.full((40, 45), 255, np.uint8), np.array([[0, 0, 10, 40], [15, 0, 30, 40]], np.float32))
+    cut = _stencilled(line, 40.0, np.random.default_rng(1))
+    empty = np.flatnonzero((cut.ink == 0).all(axis=0))
+    # 0.05 to 0.12 of 40 px, about the middle of the second.
+    assert 2 <= len(empty) <= 5 and abs(empty.mean() - 29.5) <= 1
+    assert (cut.ink[:, :15] == 255).all() and (line.ink == 255).all()
+    assert cut.boxes_xywh is line.boxes_xywh
+
+
+@pytest.mark.parametrize(("position", "between"), [(3.0, False), (3.3, False), (3.4, True), (3.6, True), (3.7, False)])
+def test_wheels_halfway_between_two_digits(position: float, between: bool) -> None:
+    assert _is_between(position) == between
+
+
+@pytest.mark.parametrize("thing", _CLUTTER)
+def test_clutter_of_every_kind_is_seen(thing: Callable[[FloatArray, np.random.Generator], None]) -> None:
+    seen = 0
+    for i in range(30):
+        scene = np.full((64, 128), 100, dtype=np.float32)
+        thing(scene, rng_for(2, 10, i))
+        seen += bool((abs(scene - 100) > 20).any())
+    assert seen > 20
+
+
 def test_a_photograph_stays_in_range_and_readable() -> None:
     scene = np.full((64, 128), 60, dtype=np.float32)
     scene[20:44, 40:80] = 200
     contrasts = []
     for i in range(100):
-        image = photograph(scene.copy(), 24.0, rng_for(1, 10, i))
+        image = photograph(scene.copy(), np.zeros((0, 4), np.float32), 24.0, rng_for(1, 10, i))
         assert image.dtype == np.uint8 and image.shape == scene.shape
         # Left of the square's left edge, and right of it; light may fall off further away.
         contrasts.append(np.median(image[26:38, 44:52]) - np.median(image[26:38, 28:36]))

@@ -108,7 +108,9 @@ class Segments(NamedTuple):
     round_ends
         Ends are half circles, otherwise points.
     tails
-        The 6, 7 and 9 have their optional segment.
+        The 6 and the 9 have their optional segment.
+    hook
+        The 7 has its.
     ghost
         How visible an unlit segment is, 0..1.
     """
@@ -119,14 +121,16 @@ class Segments(NamedTuple):
     lean: float
     round_ends: bool
     tails: bool
+    hook: bool
     ghost: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Segments:
         """Return a random make."""
-        thick, gap, wide, lean = rng.uniform((0.07, 0.0, 0.42, -0.02), (0.19, 0.09, 0.68, 0.2)).tolist()
+        thick, gap, wide, lean = rng.uniform((0.06, 0.0, 0.4, -0.03), (0.22, 0.13, 0.78, 0.21)).tolist()
         ghost = rng.uniform(0.03, 0.16) if rng.random() < 0.25 else 0.0
-        return cls(thick, gap, wide, lean, bool(rng.random() < 0.5), bool(rng.random() < 0.7), ghost)
+        round_ends, tails, hook = (rng.random(3) < (0.5, 0.7, 0.3)).tolist()
+        return cls(thick, gap, wide, lean, round_ends, tails, hook, ghost)
 
 
 def seven_segments(make: Segments) -> Face:
@@ -138,6 +142,8 @@ def seven_segments(make: Segments) -> Face:
         lit = _SEGMENTS[character]
         if not make.tails:
             lit = {"6": "cdefg", "9": "abcfg"}.get(character, lit)
+        if make.hook and character == "7":
+            lit = "abcf"
         ink = np.zeros((DIGIT + 2 * margin, math.ceil(space) + 3 * margin), dtype=np.uint8)
         for name in "abcdefg":
             shade = 255 if name in lit else round(255 * make.ghost)

@@ -39,8 +39,10 @@ def _continues(old: Recipe, new: Recipe) -> bool:
     return old == msgspec.structs.replace(new, schedule=same_length)
 
 
-def train(recipe: Recipe, out: Path, resume: bool = False) -> Path:
+def train(recipe: Recipe, out: Path, resume: bool = False, start: Path | None = None) -> Path:
     """Train a recipe; return the checkpoint `out/checkpoint.pt`.
+
+    A run begins with random weights, or with those of the checkpoint `start`, whose images are counted with its own.
 
     A run resumed with more `schedule.images` goes on where the longer schedule stands.
 
@@ -51,7 +53,10 @@ def train(recipe: Recipe, out: Path, resume: bool = False) -> Path:
     Raises
     ------
     ConfigError
-        When `out` already holds a run and `resume` is not set, or holds one of another recipe.
+        When `out` already holds a run and `resume` is not set, or holds one of another recipe; when `start` is of
+        another network, or given for a run that is resumed.
+    ModelError
+        When `start` is no checkpoint.
     DivergedError
         When the loss is no number; the last checkpoint stays as it was.
     SinkError
@@ -60,14 +65,16 @@ def train(recipe: Recipe, out: Path, resume: bool = False) -> Path:
         After Ctrl-C or SIGTERM, the step at hand finished and kept.
     """
     with joined(), stopping() as stop:
-        return Run(recipe, out, resume).go(stop)
+        return Run(recipe, out, resume, start).go(stop)
 
 
 class Run:
     """A training run in the folder `out`. Of several processes only the first writes, speaks and validates."""
 
-    def __init__(self, recipe: Recipe, out: Path, resume: bool) -> None:
+    def __init__(self, recipe: Recipe, out: Path, resume: bool, start: Path | None = None) -> None:
         self.recipe, self.out, self.path = recipe, out, out / "checkpoint.pt"
+        if resume and start:
+            raise ConfigError(f"{start}: a run that is resumed has begun already: leave --start out")
         if recipe.schedule.batch % world():
             raise ConfigError(
                 f"schedule.batch is {recipe.schedule.batch}, which {world()} processes cannot share evenly: "
@@ -79,14 +86,26 @@ class Run:
             data_set(name).sample("validation", 0)
         saved = from_first(partial(_earlier, self.path, recipe, resume))
         self.trainer = Trainer(recipe)
-        self.start, self.interval, self.seconds = 0, Interval(), 0.0
+        self.start, self.interval, self.seconds, self.before = 0, Interval(), 0.0, 0
         if saved is not None and saved.training is not None:
             self.start = self.trainer.resume(saved)
             self.interval = msgspec.convert(saved.training.get("interval", {}), Interval)
             self.seconds = float(saved.training.get("seconds", 0))
+            self.before = int(saved.training.get("before", 0))
+        elif start:
+            self.before = self._begin_with(start)
         self.log: Log | None = None
         self.results: dict[str, Results] = {}
         self.began = time.monotonic()
+
+    def _begin_with(self, start: Path) -> int:
+        """Take another run's weights; return how many images they have seen."""
+        earlier = read_checkpoint(start)
+        try:
+            self.trainer.begin_with(earlier.weights)
+        except ConfigError as error:
+            raise ConfigError(f"{start}: {error}") from None
+        return earlier.images
 
     def go(self, stop: threading.Event) -> Path:
         """Train to the end, or until `stop` is set; return the checkpoint."""
@@ -156,8 +175,8 @@ class Run:
 
     def _save(self, step: int) -> None:
         self._check_weights(step)
-        images = step * self.recipe.schedule.batch
-        progress = {"interval": msgspec.to_builtins(self.interval), "seconds": self._elapsed()}
+        images = self.before + step * self.recipe.schedule.batch
+        progress = {"interval": msgspec.to_builtins(self.interval), "seconds": self._elapsed(), "before": self.before}
         training = self.trainer.state(step) | progress
         write_checkpoint(self.path, self.recipe, self.trainer.average.state_dict(), images, training)
 

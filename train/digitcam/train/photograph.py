@@ -9,9 +9,14 @@ import cv2
 import numpy as np
 
 from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.boxes import union
 
 _NOISE = np.random.Generator(np.random.Philox(64)).standard_normal((512, 512), dtype=np.float32)
 """Drawn once: a window of it at a random place costs a hundredth of new noise."""
+FAINTEST = 9.0
+"""Standard deviation of the grey levels in the box of the faintest digit; ink and ground are some 25 levels apart."""
+SMALL = (12.0, 32.0)
+"""Heights in pixels below which a digit needs twice that, and from which on it does not."""
 
 
 def noise(height: int, width: int, rng: np.random.Generator) -> FloatArray:
@@ -95,13 +100,42 @@ def expose(scene: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(scene, dtype=np.float32)
 
 
-def photograph(scene: FloatArray, digit_height: float, rng: np.random.Generator) -> UInt8Array:
+def legible(scene: FloatArray, boxes_xywh: FloatArray, sigma: float) -> FloatArray:
+    """Raise the contrast of a scene until its faintest digit can be told, as a camera's exposure does.
+
+    What nobody can read teaches nothing, and says nothing of a reader.
+
+    Parameters
+    ----------
+    boxes_xywh
+        [n, 4], one a digit, inside the scene.
+    sigma
+        Standard deviation of the noise that is to come, in grey levels. The levels in every digit's box are to vary
+        by `FAINTEST` and most of that; twice as much where the digit is as low as `SMALL`.
+    """
+    lacking = 1.0
+    for x, y, w, h in boxes_xywh.tolist():
+        part = scene[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1]
+        spread = float(cv2.meanStdDev(part)[1][0, 0])
+        wanted = (FAINTEST + 0.7 * sigma) * float(np.interp(h, SMALL, (2.0, 1.0)))
+        lacking = max(lacking, wanted / max(spread, 1.0))
+    if lacking == 1.0:
+        return scene
+    x, y, w, h = union(boxes_xywh).tolist()
+    middle = np.float32(scene[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1].mean())
+    # So that neither ink nor ground is cut off, however dark or bright it was.
+    return np.asarray((scene - middle) * np.float32(min(lacking, 5.0)) + np.clip(middle, 70, 185), dtype=np.float32)
+
+
+def photograph(scene: FloatArray, boxes_xywh: FloatArray, digit_height: float, rng: np.random.Generator) -> UInt8Array:
     """Return a scene as a camera gives it, uint8 [h, w].
 
     Parameters
     ----------
     scene
         Grey float32 [h, w], levels 0..255.
+    boxes_xywh
+        [n, 4], one a digit; they stay legible.
     digit_height
         Of its smallest digit in pixels; bounds blur and noise.
     """
@@ -112,6 +146,7 @@ def photograph(scene: FloatArray, digit_height: float, rng: np.random.Generator)
     sigma = rng.uniform(0, 4) if rng.random() < 0.7 else rng.uniform(4, 13)
     # Noise that a large digit shrugs off hides a small one.
     sigma *= min(1.0, digit_height / 32)
+    scene = legible(scene, boxes_xywh, sigma)
     scene = scene + noise(scene.shape[0], scene.shape[1], rng) * np.float32(sigma)
     image: UInt8Array = np.clip(scene, 0, 255).astype(np.uint8)
     if rng.random() < 0.35:

@@ -123,5 +123,36 @@ def _word(scene: FloatArray, rng: np.random.Generator) -> None:
     part += share * (np.float32(_shade(part, rng)) - part)
 
 
-_CLUTTER = (_bar, _frame, _screw, _barcode, _scratch, _word)
-_SHARES = (0.27, 0.16, 0.1, 0.07, 0.1, 0.3)
+def _pads(scene: FloatArray, rng: np.random.Generator) -> None:
+    """Draw a row of solder pads, holes, rivets or keys: all alike, evenly spaced."""
+    height, width = scene.shape
+    size = rng.integers(2, max(4, height // 9), 2)
+    step = size + rng.integers(1, max(3, height // 10), 2)
+    start, shade = rng.integers((width, height)), _shade(scene, rng)
+    round_ones, along = rng.random() < 0.4, rng.random() < 0.6
+    for i in range(int(rng.integers(2, 13))):
+        x, y = (start + i * step * (along, not along)).tolist()
+        if round_ones:
+            cv2.circle(scene, (x, y), int(size[0]) // 2 + 1, shade, cv2.FILLED, cv2.LINE_AA)
+        else:
+            cv2.rectangle(scene, (x, y), (x + int(size[0]), y + int(size[1])), shade, cv2.FILLED)
+
+
+def _traces(scene: FloatArray, rng: np.random.Generator) -> None:
+    """Draw a circuit board's traces, or cables: lines side by side with a bend or two of 45 degrees."""
+    height, width = scene.shape
+    reach, slant = int(rng.integers(width // 8, width)), int(rng.integers(4, max(5, height // 3)))
+    x, y = rng.integers((-width // 4, -height // 8), (width, height)).tolist()
+    down = slant if rng.random() < 0.5 else -slant
+    points = np.array([[x, y], [x + reach // 2, y], [x + reach // 2 + slant, y + down], [x + reach + slant, y + down]])
+    if rng.random() < 0.4:
+        points = points[:, ::-1]
+    thick = int(rng.integers(1, 4))
+    apart, shade = thick + int(rng.integers(2, 8)), _shade(scene, rng)
+    aside = np.array([0, 1]) if points[0, 1] == points[1, 1] else np.array([1, 0])
+    for i in range(int(rng.integers(1, 7))):
+        cv2.polylines(scene, [(points + i * apart * aside).astype(np.int32)], False, shade, thick, cv2.LINE_AA)
+
+
+_CLUTTER = (_bar, _frame, _screw, _barcode, _scratch, _word, _pads, _traces)
+_SHARES = (0.23, 0.14, 0.09, 0.06, 0.08, 0.26, 0.07, 0.07)

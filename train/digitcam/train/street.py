@@ -96,7 +96,8 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
         clutter(scene, int(rng.integers(0, 5)), rng)
         if rng.random() < self.empty:
             clutter(scene, int(rng.integers(1, 5)), rng)
-            return Sample(photograph(scene, float(rng.uniform(12, 60)), rng), "", np.zeros((0, 4), np.float32))
+            nowhere = np.zeros((0, 4), dtype=np.float32)
+            return Sample(photograph(scene, nowhere, float(rng.uniform(12, 60)), rng), "", nowhere)
         main = self._place(split, level, height, width, rng)
         numbers = [main]
         if rng.random() < self.several:
@@ -105,8 +106,9 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
                 numbers.append(other)
         for number in reversed(numbers):
             number.draw(scene)
-        _letterbox(scene, np.concatenate([number.boxes_xywh for number in numbers]), rng)
-        image = photograph(scene, min(number.height for number in numbers), rng)
+        boxes = np.concatenate([number.boxes_xywh for number in numbers])
+        _letterbox(scene, boxes, rng)
+        image = photograph(scene, boxes, min(number.height for number in numbers), rng)
         others = tuple(Number(number.strip.number, number.boxes_xywh) for number in numbers[1:])
         return Sample(image, main.strip.number, main.boxes_xywh, others)
 

@@ -125,26 +125,46 @@ def printed(tall: float, level: float, split: Split, rng: np.random.Generator) -
         word = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=int(rng.integers(1, 5))))
         text = f"{word}  {text}" if rng.random() < 0.5 else f"{text}  {word}"
     face = typeface(int(rng.integers(font_count())))
-    return on_plate(set_line(text, face, tall, float(rng.uniform(-0.04, 0.3))), number, tall, level, rng)
+    line = set_line(text, face, tall, float(rng.uniform(-0.04, 0.3)))
+    if rng.random() < 0.12:
+        line = _stencilled(line, tall, rng)
+    return on_plate(line, number, tall, level, rng)
+
+
+def _stencilled(line: SetLine, tall: float, rng: np.random.Generator) -> SetLine:
+    """Leave a stencil's bridges uninked: upright ones through the middle of each digit but the slender."""
+    ink = line.ink.copy()
+    bridge = max(1, round(tall * float(rng.uniform(0.05, 0.12))))
+    for x, y, w, h in line.boxes_xywh.round().astype(int).tolist():
+        if w > 0.4 * h:
+            left = x + (w - bridge) // 2
+            ink[y : y + h, left : left + bridge] = 0
+    return SetLine(ink, line.boxes_xywh)
 
 
 @cache
 def _meters(split: Split) -> tuple[tuple[Meter, Meter], ...]:
     """Return each meter's wheels, all and those at most a fifth of a step from a digit (or all, if none is).
 
-    In a counter only the last wheel is often further.
+    In a counter only the last wheel is often further, but never halfway.
     """
-    return tuple((meter, tuple(filter(_is_clean, meter)) or meter) for meter in wheels.meters(split))
+    told = (tuple(wheel for wheel in meter if not _is_between(wheel.position)) for meter in wheels.meters(split))
+    return tuple((meter, tuple(filter(_is_clean, meter)) or meter) for meter in told if meter)
 
 
 def _is_clean(wheel: wheels.Wheel) -> bool:
     return abs(wheel.position - round(wheel.position)) < 0.25
 
 
+def _is_between(position: float) -> bool:
+    """Say whether a wheel stands so near to halfway between two digits that either would be right."""
+    return abs(position % 1 - 0.5) < 0.15 - 1e-6
+
+
 @cache
 def _segment_faces() -> tuple[Face, ...]:
     rng = np.random.Generator(np.random.Philox(7))
-    return tuple(seven_segments(Segments.draw(rng)) for _ in range(96))
+    return tuple(seven_segments(Segments.draw(rng)) for _ in range(160))
 
 
 @cache
@@ -176,6 +196,8 @@ def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.
     chosen = [clean[i] for i in rng.integers(len(clean), size=_wheel_count(rng))]
     chosen[-1] = meter[rng.integers(len(meter))]
     images = [wheel.image() for wheel in chosen]
+    if rng.random() < 0.2:
+        images = [255 - image for image in images]
     high = round(tall / wheels.INSIDE[3])
     ratio = images[0].shape[1] / images[0].shape[0]
     size = (max(4, round(high * ratio * float(rng.uniform(0.9, 1.1)))), high)
@@ -208,7 +230,7 @@ def drawn_wheels(tall: float, level: float, split: Split, rng: np.random.Generat
     for i in range(count):
         digit = int(rng.integers(10))
         between = i == count - 1 and rng.random() < 0.5
-        past = float(rng.uniform(-0.45, 0.45) if between else rng.normal(0, 0.05))
+        past = float(rng.uniform(-0.35, 0.35) if between else rng.normal(0, 0.05))
         position = (digit + past) % 10
         windows.append(wheels.draw_wheel(face, position, width, height, round(tall), pitch, ink, paper))
         number += str(wheels.nearest_digit(position))

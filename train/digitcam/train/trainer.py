@@ -6,8 +6,9 @@ import math
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from digitcam.core.errors import DigitcamError
+from digitcam.core.errors import ConfigError, DigitcamError
 from digitcam.train.batches import Batch, steps_of
 from digitcam.train.checkpoint import Checkpoint
 from digitcam.train.distributed import device, mean, rank, shared
@@ -113,6 +114,20 @@ class Trainer:
     def state(self, step: int) -> dict[str, Any]:
         """Return all that a checkpoint needs, beside the average, to go on at `step`."""
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "step": step}
+
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Begin with the weights of another run of the same network.
+
+        Raises
+        ------
+        ConfigError
+            When they are of a network of another shape.
+        """
+        try:
+            self.average.load_state_dict(weights)
+        except RuntimeError:
+            raise ConfigError("they are of another network: [network], [head] and [input] must be the same") from None
+        self.network.load_state_dict(weights)
 
     def resume(self, saved: Checkpoint) -> int:
         """Take up a checkpoint of the same recipe; return the step to go on at."""
