@@ -70,12 +70,22 @@ def test_targets_by_hand() -> None:
     assert target[0, 0, 0, 5].tolist() == pytest.approx([-2.5, 2.0, math.log(3.5), math.log(3.5)])
 
 
+def test_a_tall_slender_digit_has_the_column_nearest_to_it() -> None:
+    # 4 px wide and 40 high about (20, 24): one column, centres 4 and 12 px away in y are 0.1 and 0.3 boxes.
+    labels, boxes = batch([(1, 18, 4, 4, 40)])
+    owner, free, _ = grid_targets(labels, boxes, 6, 6, 8)
+    assert [row.index(0) for row in owner[0].tolist() if 0 in row] == [2, 2]
+    assert (owner[0, 2:4, 2] == 0).all() and free[0, 1, 2] and free[0, 4, 2]
+    assert int(free.sum()) == 2
+
+
 def test_the_nearest_cell_speaks_even_of_a_tiny_digit() -> None:
-    # 2 px about (15, 9): 3 px from the nearest cell's centre (12, 12), one and a half boxes.
+    # 2 px about (15, 9): 3 px from the nearest cell's centre (12, 12), one and a half boxes. In widths of two cells the
+    # centres at 12 are 0.19 away and those at 20, and at 4 from above, 0.31.
     labels, boxes = batch([(1, 14, 8, 2, 2)])
     owner, free, _ = grid_targets(labels, boxes, 3, 3, 8)
     assert (owner[0] + 1).tolist() == [[0, 0, 0], [0, 1, 0], [0, 0, 0]]
-    assert not free.any()
+    assert free[0].int().tolist() == [[0, 1, 1], [0, 0, 1], [0, 0, 0]]
 
 
 def test_nobody_owns_nothing() -> None:

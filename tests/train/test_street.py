@@ -141,6 +141,18 @@ def test_numbers_that_do_not_stand_in_a_line_are_left_out() -> None:
     assert not _level(row + np.array([[0, 0, 0, 0], [0, 6, 0, 0]], np.float32))
 
 
+def test_digits_that_claim_the_same_place_are_left_out() -> None:
+    # 0.7 and 0.6 of a width apart.
+    assert _level(np.array([[0, 0, 20, 50], [14, 0, 20, 50]], np.float32))
+    assert not _level(np.array([[0, 0, 20, 50], [12, 0, 20, 50]], np.float32))
+
+
+def test_a_photograph_enlarged_is_as_sharp_as_it_was() -> None:
+    placed = put(PLATE._replace(detail=8.0), pose(2.0, 0.0, 0.0), 0.0, 128, 256, np.random.default_rng(3))
+    assert (placed.height, placed.sharp) == (40.0, 8.0)
+    assert put(PLATE, pose(2.0, 0.0, 0.0), 0.0, 128, 256, np.random.default_rng(3)).sharp == 40.0
+
+
 def test_a_house_number_needs_the_labels(data_folder: Path) -> None:
     with pytest.raises(SourceError, match=r"train_labels.jsonl.gz: no such file"):
         StreetData(kinds={"house": 1.0}, empty=0.0).sample("train", 0)

@@ -57,7 +57,7 @@ def grid_targets(labels: Tensor, boxes: Tensor, rows: int, columns: int, stride:
     -------
     owner
         int64 [B, rows, columns]: which digit the cell speaks of, or `NOBODY`. The cell nearest to a digit's
-        centre always speaks of it, however small the digit.
+        centre always speaks of it, however small the digit, and those above and below as far as it is tall.
     free
         bool [B, rows, columns]: the cell's class does not count.
     target
@@ -70,7 +70,8 @@ def grid_targets(labels: Tensor, boxes: Tensor, rows: int, columns: int, stride:
     away = boxes[:, :, None, None, :2] + size / 2 - cells  # [B, N, rows, columns, 2]
     target = torch.cat([away / stride, (size / stride).log().expand_as(away)], dim=-1)
 
-    distance = (away / size).abs().amax(dim=-1)  # in boxes
+    # In boxes. Of a digit narrower than two cells the column of cells nearest to it speaks, or a tall 1 would have one.
+    distance = (away / size.clamp(min=2 * stride)).abs().amax(dim=-1)
     distance = distance.masked_fill((labels == NOBODY)[:, :, None, None], torch.inf)
     nearest = away.square().sum(dim=-1).flatten(2).argmin(dim=-1)  # [B, N]
     at_centre = F.one_hot(nearest, rows * columns).bool().reshape(distance.shape) & distance.isfinite()

@@ -108,7 +108,7 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
             number.draw(scene)
         boxes = np.concatenate([number.boxes_xywh for number in numbers])
         _letterbox(scene, boxes, rng)
-        image = photograph(scene, boxes, min(number.height for number in numbers), rng)
+        image = photograph(scene, boxes, min(number.sharp for number in numbers), rng)
         others = tuple(Number(number.strip.number, number.boxes_xywh) for number in numbers[1:])
         return Sample(image, main.strip.number, main.boxes_xywh, others)
 
@@ -143,6 +143,11 @@ class Placed(msgspec.Struct, frozen=True):
     def height(self) -> float:
         """Of its lowest digit, in pixels."""
         return float(self.boxes_xywh[:, 3].min())
+
+    @property
+    def sharp(self) -> float:
+        """How many pixels high that digit can be told apart: a photograph enlarged is blurred already."""
+        return min(self.height, self.strip.detail)
 
     def outline(self) -> FloatArray:
         """Return the box [4] around the whole strip in the scene."""

@@ -6,6 +6,7 @@ Each kind takes the height its digits shall have, in pixels, and a generator, an
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, TypeAlias
@@ -50,12 +51,15 @@ class Strip(NamedTuple):
         Its digits from left to right.
     boxes_xywh
         float32 [n, 4] in pixels of the strip, one a digit.
+    detail
+        How many pixels high its digits were photographed; what is drawn is as sharp as can be.
     """
 
     grey: UInt8Array
     cover: UInt8Array
     number: str
     boxes_xywh: FloatArray
+    detail: float = math.inf
 
 
 Kind = Callable[[float, float, Split, np.random.Generator], Strip]
@@ -94,10 +98,13 @@ def _level_records(split: Split) -> tuple[svhn.Record, ...]:
 
 
 def _level(boxes_xywh: FloatArray) -> bool:
-    """Say whether each digit's middle is right of the one before, and level with it within 0.4 of their height."""
+    """Say whether each digit stands right of the one before, and level with it within 0.4 of their height.
+
+    Of boxes that claim more than a third of each other, no two digits can be made out.
+    """
     middles = boxes_xywh[:, :2] + boxes_xywh[:, 2:] / 2
     steps = np.diff(middles, axis=0)
-    return bool((steps[:, 0] > 0.3 * boxes_xywh[1:, 2]).all() and (abs(steps[:, 1]) < 0.4 * boxes_xywh[1:, 3]).all())
+    return bool((steps[:, 0] > 0.65 * boxes_xywh[1:, 2]).all() and (abs(steps[:, 1]) < 0.4 * boxes_xywh[1:, 3]).all())
 
 
 def _side_by_side(boxes_xywh: FloatArray) -> FloatArray:
@@ -203,7 +210,8 @@ def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.
     size = (max(4, round(high * ratio * float(rng.uniform(0.9, 1.1)))), high)
     way = cv2.INTER_AREA if high < images[0].shape[0] else cv2.INTER_CUBIC
     windows = _visible([cv2.resize(image, size, interpolation=way) for image in images])
-    return _counter(windows, "".join(str(wheel.digit) for wheel in chosen), [w.inside for w in chosen], rng)
+    strip = _counter(windows, "".join(str(wheel.digit) for wheel in chosen), [w.inside for w in chosen], rng)
+    return strip._replace(detail=wheels.INSIDE[3] * min(image.shape[0] for image in images))
 
 
 def _visible(windows: list[UInt8Array]) -> list[UInt8Array]:
