@@ -14,7 +14,7 @@ DEMO := .venv-demo/bin
 help:
 	@echo "make demo    install the device side alone (no torch) and read 200 drawn frames"
 	@echo "make test    install everything and run the tests"
-	@echo "make device-test  read through the real picamera2 and a V4L2 device in a virtual machine (root; see tests/device/README.md)"
+	@echo "make device-test  read through the real picamera2 and a V4L2 device, and flash, in virtual machines (root; see tests/device/README.md)"
 	@echo "make check   ruff, ruff format, mypy, import-linter"
 	@echo "make bench   measure the shipped bundle again and render the README's tables"
 	@echo "make readme  render the README's tables from benchmarks/results"
@@ -52,6 +52,8 @@ device-test: $(VENV)/ready
 	@tests/device/v4l2_guest.sh
 	@echo "== int8 answers of an arm64 processor, emulated, beside this machine's (its system is made at the first run)"
 	@tests/device/arm64_outputs.sh
+	@echo "== a flash onto an arm64 machine with systemd, emulated, broken in every way (its disk is made at the first run)"
+	@tests/device/flash_machine.sh
 
 check: $(VENV)/ready
 	@echo "== style, types, and which part may import which"

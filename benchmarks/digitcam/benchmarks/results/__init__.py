@@ -16,6 +16,7 @@ from digitcam.benchmarks.results.accuracy import (
     FormatAccuracy,
 )
 from digitcam.benchmarks.results.debug import DebugResult, FormatLosses, LayerLoss
+from digitcam.benchmarks.results.flashed import FlashResult, PowerCut, Seen
 from digitcam.benchmarks.results.history import Entry
 from digitcam.benchmarks.results.latency import (
     Conditions,
@@ -46,6 +47,7 @@ __all__ = [
     "DebugResult",
     "EmulatedProcessor",
     "Entry",
+    "FlashResult",
     "Flip",
     "FormatAccuracy",
     "FormatLatency",
@@ -60,11 +62,13 @@ __all__ = [
     "Peak",
     "Peer",
     "PeersResult",
+    "PowerCut",
     "Quantiles",
     "Result",
     "Sample",
     "SeedResult",
     "SeedRun",
+    "Seen",
     "SoakResult",
     "Stages",
     "Subject",
@@ -88,6 +92,7 @@ Result: TypeAlias = (
     | SoakResult
     | DebugResult
     | OutputsResult
+    | FlashResult
 )
 R = TypeVar("R", bound=Result)
 

@@ -1,0 +1,155 @@
+"""Flash an emulated arm64 machine with systemd as a user flashes a Pi, break it in every way, and see what reads.
+
+`flash_machine.py LAB OUT.json [PART...]`, called by `flash_machine.sh`. The parts are `first`, which `bad` and `cuts`
+go on from, and `card`. What was seen is written to OUT.json as it is seen; the first thing that is not as it should
+be ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import WAIT_S, Machine
+from machine_broker import Broker, Reading
+from machine_card import first_boot
+from machine_cuts import PowerCuts, Version
+from machine_flash import REPOSITORY, Workstation, configuration, readme_command
+from machine_outputs import digests
+from machine_picture import NUMBER
+from machine_record import Record
+
+from digitcam.core.bundle import open_bundle
+
+sys.path.insert(0, str(REPOSITORY / "tests/flash"))
+from spoilt import spoilt
+
+BAD = {
+    "rubbish": ("all zeros", r"none of \d+ frames gave a reading that is accepted"),
+    "crash": ("crashing", "its process ended with exit code 1"),
+    "hungry": ("too hungry", r"it takes \d+ MB of memory, \d+ MB are allowed"),
+}
+"""Bundles spoilt on purpose, what they are, and the reason that has to be told."""
+
+
+class Scenes:
+    """One machine, and what is done with it."""
+
+    def __init__(self, lab: Path, folder: Path, machine: Machine, broker: Broker, record: Record) -> None:
+        self.folder, self.machine, self.broker, self.record = folder, machine, broker, record
+        self.workstation = Workstation(machine, broker, lab / "cache")
+        self.config = configuration(folder / "readme", broker)
+        self.rounded = self.version("canvas", "int8.onnx")
+
+    def version(self, model: str | Path, format: str) -> Version:
+        """Return a bundle as it is flashed to be read with one of its networks."""
+        name = Path(model).name
+        config = configuration(self.folder / f"{name}-{format}", self.broker, format)
+        payload = self.workstation.payload(model, config, config.parent / "payload")
+        return Version(payload, name, format)
+
+    def first(self) -> None:
+        """Flash by the README's command, then another bundle with the other engine; kill what runs; start anew."""
+        assert self.broker.refuses() == ["no TLS", "wrong password"]
+        begun_s = time.monotonic()
+        self.machine.on()
+        self.machine.wait()
+        self.record.knows(self.machine)
+        self.record.note("a fresh system, switched on until one can log in", "by ssh, as pi", begun_s)
+
+        begun_s = time.monotonic()
+        done = self.workstation.readme(self.config.parent)
+        assert done.code == 0, done
+        reading = self.broker.wait(WAIT_S, since_s=begun_s)
+        assert (reading.number, reading.model, reading.format) == (NUMBER, "digitcam-s", "int8.tflite"), reading
+        command = f"`{' '.join(readme_command())}`"
+        self.record.note(f"{command}, to the first reading", said(reading), begun_s, reading.at_s)
+        self.record.note(f"{command}, to its end", done.last, begun_s)
+        self.same_outputs("digitcam-s", "int8.tflite")
+
+        begun_s = time.monotonic()
+        done = self.workstation.flash(self.rounded.payload)
+        assert done.code == 0, done
+        reading = self.broker.wait(WAIT_S, self.rounded.read)
+        assert reading.number == NUMBER, reading
+        self.record.note("another bundle with the other engine", f"{done.last}; {said(reading)}", begun_s)
+        self.same_outputs("canvas", "int8.onnx")
+        self.killed()
+        self.rebooted()
+
+    def same_outputs(self, model: str, format: str) -> None:
+        """Compare what the int8 network answers there with what it answers here."""
+        begun_s = time.monotonic()
+        program = Path(__file__).with_name("machine_outputs.py").read_text()
+        current = "/opt/digitcam/current"
+        there = json.loads(self.machine.ask(f"sudo {current}/venv/bin/python - {current}/model", program))
+        here = digests(model)
+        assert list(there) == [format] and there[format] == here[format], (there, here)
+        images = len(open_bundle(model).golden().images)
+        told = f"every answer to its {images} golden inputs equals x86-64's bit for bit"
+        self.record.note(f"{model} {format} on arm64", told, begun_s)
+
+    def killed(self) -> None:
+        """Kill the process that reads."""
+        self.machine.ask("sudo kill -9 $(systemctl show -p MainPID --value digitcam)")
+        killed_s = time.monotonic()
+        reading = self.broker.wait(WAIT_S, self.rounded.read)
+        restarts = self.machine.ask("systemctl show -p NRestarts --value digitcam").strip()
+        assert (reading.number, restarts) == (NUMBER, "1"), (reading, restarts)
+        told = f"started anew by systemd: {said(reading)}"
+        self.record.note("`kill -9` of what reads", told, killed_s, reading.at_s)
+
+    def rebooted(self) -> None:
+        """Have the machine start anew."""
+        begun_s = time.monotonic()
+        self.machine.reboot()
+        reading = self.broker.wait(WAIT_S, self.rounded.read)
+        assert reading.number == NUMBER, reading
+        self.record.note("a reboot", said(reading), begun_s, reading.at_s)
+
+    def bad(self) -> None:
+        """Flash bundles that do not do: what ran before has to run again, and the reason be told."""
+        for change, (what, reason) in BAD.items():
+            spoiled = self.version(spoilt(self.folder / change, change), "fp32.onnx")
+            begun_s = time.monotonic()
+            done = self.workstation.flash(spoiled.payload, "--window", "20")
+            assert done.code == 3 and re.search(f"went back from .* to .*: {reason}", done.last), done
+            reading = self.broker.wait(WAIT_S)
+            assert self.rounded.read(reading) and reading.number == NUMBER, reading
+            told = self.workstation.rest("--status")
+            assert told.code == 0 and any(re.search(f"^failed .*{reason}", line) for line in told.lines), told
+            self.record.note(f"a bundle that is {what}", f"exit code 3: {done.last}; {said(reading)}", begun_s)
+
+    def cuts(self) -> None:
+        """Cut the power off after every step."""
+        crashing = self.version(spoilt(self.folder / "crash-again", "crash"), "fp32.onnx")
+        cuts = PowerCuts(self.machine, self.broker, self.workstation, self.record.cut)
+        cuts.all(self.rounded, self.version("canvas", "fp32.onnx"), crashing)
+
+
+def said(reading: Reading) -> str:
+    """Return what came at the broker."""
+    return f"{reading.number} at the broker over TLS, read by {reading.model} {reading.format}"
+
+
+def main(lab: Path, out: Path, parts: list[str]) -> None:
+    record = Record(out)
+    with tempfile.TemporaryDirectory(dir=lab, prefix="run-") as scratch, Broker(Path(scratch) / "broker") as broker:
+        folder = Path(scratch)
+        with Machine(lab, folder / "machine", lab / "key") as machine:
+            for part in parts:
+                if part == "card":
+                    first_boot(lab, folder / "card", broker, record)
+                else:
+                    if part == "first":
+                        scenes = Scenes(lab, folder, machine, broker, record)
+                    getattr(scenes, part)()
+                record.end(part)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or ["first", "bad", "card", "cuts"])
