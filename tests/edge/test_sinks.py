@@ -6,6 +6,7 @@ import queue
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ from digitcam.edge.runner import Runner
 from digitcam.edge.secret import handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, forget_all, homeassistant, mqtt, plan_sinks
 from digitcam.edge.sinks import broker as broker_module
+from digitcam.edge.sinks.credentials import verifying
 from digitcam.edge.sinks.mqtt import MqttSink
 from digitcam.edge.sinks.stdout import StdoutSink
 
@@ -856,6 +858,24 @@ def test_files_of_etc_digitcam_are_read_where_systemd_hands_them_to_the_service(
     assert read_secret("mqtt", "password", "/etc/digitcam/password", None) == "handed"
     with pytest.raises(ConfigError, match=r"^/etc/digitcam/ca\.pem: cannot read mqtt.ca_file: "):
         opened(Mqtt(host="127.0.0.1", ca_file="/etc/digitcam/ca.pem")).__enter__()
+
+
+def test_of_ones_own_authority_python_3_13_asks_no_more_than_others(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = ssl.create_default_context
+
+    def strict(**given: Any) -> ssl.SSLContext:
+        context = default(**given)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    # Made as openssl makes it when nothing is said of extensions.
+    own = str(broker.folder / "ca.crt")
+    assert not verifying("mqtt", own).verify_flags & ssl.VERIFY_X509_STRICT
+    assert verifying("mqtt", own).verify_mode is ssl.CERT_REQUIRED and verifying("mqtt", own).check_hostname
+    assert verifying("mqtt", None).verify_flags & ssl.VERIFY_X509_STRICT
 
 
 def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
