@@ -21,6 +21,7 @@ from digitcam.benchmarks.results import (
     DebugResult,
     EmulatedProcessor,
     Entry,
+    FlashResult,
     Flip,
     FormatLosses,
     FormatStages,
@@ -29,7 +30,9 @@ from digitcam.benchmarks.results import (
     LayerLoss,
     OutputDifference,
     OutputsResult,
+    PowerCut,
     Quantiles,
+    Seen,
     Stages,
     read_result,
     write_result,
@@ -85,6 +88,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     same = {"canvas": {"int8.onnx": OutputDifference(4, 4, 200, 199, 0.25)}}
     processor = EmulatedProcessor("aarch64", "glibc 2.41", "3.13", {}, same)
     write_result(folder / "arm64.json", OutputsResult(True, "qemu", machine, {}, {"cortex-a72": processor}))
+    tried = [Seen("a reboot", "4096 at the broker", 90.0)]
+    cut = [PowerCut("switch link", "new", "4096", 120.0, "new")]
+    board = {"processor": "cortex-a72", "memory_mb": "1024", "system": "Debian", "kernel": "6.12"}
+    write_result(folder / "flash.json", FlashResult(True, "qemu", machine, board, {}, tried, cut, ["first"], 900.0))
     out = tmp_path_factory.mktemp("page") / "report.html"
     done = CliRunner().invoke(cli, ["bench", "report", str(folder), "--out", str(out)], standalone_mode=False)
     assert done.exception is None and done.output == f"{out}\n"
@@ -149,6 +156,7 @@ def test_the_page_stands_alone_and_tells_the_results(page: Path) -> None:
     for told in (
         "first&lt;conv&gt;",
         "cortex-a72, emulated: aarch64, glibc 2.41",
+        "Power cut off in a flash (emulated)",
         "<td>99.500 %</td>",
         "canvas-variable, test",
         "<td>98.63 %</td><td>98.49 to 98.75 %</td>",

@@ -127,10 +127,15 @@ class Broker:
         """Make an authority, and a certificate for the broker by the addresses it is reached by."""
         new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
         sign = ["openssl", "x509", "-req", "-days", "30", "-CAcreateserial"]
+        # All that Python 3.13 asks of certificates.
         own = self.folder / "names"
-        own.write_text(f"subjectAltName=IP:{ADDRESS},IP:127.0.0.1\n")
+        own.write_text(
+            f"subjectAltName=IP:{ADDRESS},IP:127.0.0.1\nbasicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
+            "extendedKeyUsage=serverAuth\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+        )
+        usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         for command in (
-            [*new, "-x509", "-days", "30", "-subj", "/CN=home", "-keyout", "ca.key", "-out", "ca.pem"],
+            [*new, *usage, "-x509", "-days", "30", "-subj", "/CN=home", "-keyout", "ca.key", "-out", "ca.pem"],
             [*new, "-subj", "/CN=broker", "-keyout", "broker.key", "-out", "broker.csr"],
             [
                 *sign,

@@ -53,7 +53,7 @@ class PowerCuts:
         self.machine, self.broker, self.workstation, self.seen = machine, broker, workstation, seen
 
     def all(self, old: Version, new: Version, crashing: Version) -> None:
-        """Cut it off after each step, from where `old` runs and of the others nothing is there yet."""
+        """Cut it off after each step, from where `old` runs and of `new` nothing is there yet."""
         for step in steps("install"):
             self.cut(step, old, new, "old")
         for step in steps("switch"):

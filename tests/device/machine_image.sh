@@ -13,9 +13,9 @@ image=$lab/disk.ext4
 
 fail() { echo "machine_image: $*" >&2; exit 1; }
 [[ $(id -u) == 0 ]] || fail "a chroot needs root: run it with sudo"
-for tool in mmdebstrap mke2fs ssh-keygen unshare "$emulator"; do
+for tool in depmod mmdebstrap mke2fs ssh-keygen unshare "$emulator"; do
   command -v "$tool" >/dev/null ||
-    fail "no $tool: apt install mmdebstrap debian-archive-keyring e2fsprogs openssh-client qemu-user-static util-linux"
+    fail "no $tool: apt install kmod mmdebstrap debian-archive-keyring e2fsprogs openssh-client qemu-user-static util-linux"
 done
 [[ -x $python ]] || fail "no $python: run 'make test' first, or set VENV"
 
@@ -54,7 +54,6 @@ camera() {
   mkdir -p "$root/opt/v4l2loopback"
   cp /etc/resolv.conf "$root/etc/"
   cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-  mount --bind /proc "$root/proc"
   enter env -C /opt/v4l2loopback bash -ec '
     kernel=$(basename /lib/modules/*)
     apt-get update -qq
@@ -62,9 +61,8 @@ camera() {
     dpkg -x v4l2loopback-dkms_*.deb .
     sources=$(echo "$PWD"/usr/src/v4l2loopback-*)
     make -s -C "/lib/modules/$kernel/build" "M=$sources" modules
-    install -D "$sources/v4l2loopback.ko" "/lib/modules/$kernel/updates/v4l2loopback.ko"
-    depmod "$kernel"'
-  umount "$root/proc"
+    install -D "$sources/v4l2loopback.ko" "/lib/modules/$kernel/updates/v4l2loopback.ko"'
+  depmod -b "$root" "$(basename "$root"/lib/modules/*)"
   rm -rf "$root/opt/v4l2loopback"
   echo v4l2loopback | put /etc/modules-load.d/camera.conf
   echo 'options v4l2loopback video_nr=0 card_label=picture exclusive_caps=1' | put /etc/modprobe.d/camera.conf
@@ -106,6 +104,7 @@ NETWORK
   rm -f "$root/etc/resolv.conf"
   enter systemctl --quiet enable systemd-networkd.service ssh.service
   echo meter >"$root/etc/hostname"
+  printf '127.0.0.1 localhost\n127.0.1.1 meter\n' >"$root/etc/hosts"
 }
 
 cloud() {
@@ -128,15 +127,18 @@ make_image() {
   rm -rf "$root"
   mkdir -p "$root"
   tar -xf "$lab/system.tar" -C "$root" --exclude='./dev/*'
+  mount --bind /proc "$root/proc"
   camera
   person
   network
   cloud
+  umount "$root/proc"
   # What would take the emulated processor's time for nothing.
   for unit in apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer serial-getty@ttyAMA0.service; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
   done
   : >"$root/etc/machine-id"
+  touch "$root/etc/.updated" "$root/var/.updated"
   cp "$root/vmlinuz" "$lab/vmlinuz"
   cp "$root/initrd.img" "$lab/initrd.img"
   cp "$root/etc/ssh/ssh_host_ed25519_key.pub" "$lab/host_key.pub"

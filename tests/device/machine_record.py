@@ -16,7 +16,7 @@ from digitcam.flash.remote import sha256_of
 NAMES = ("kernel", "system", "systemd", "python", "openssh", "cloud-init", "v4l2loopback")
 VERSIONS = """
 uname -r; . /etc/os-release; echo "$PRETTY_NAME"; systemctl --version | head -n 1; python3 --version
-dpkg-query -W -f '${Version}\\n' openssh-server cloud-init; modinfo -F version v4l2loopback
+dpkg-query -W -f '${Version}\\n' openssh-server cloud-init; /usr/sbin/modinfo -F version v4l2loopback
 """
 FLASHED = ("canvas", "digitcam-s")
 

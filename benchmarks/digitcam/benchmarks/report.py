@@ -12,6 +12,7 @@ from digitcam.benchmarks.history import FILE, by_series, drops, read_history
 from digitcam.benchmarks.results import (
     AccuracyResult,
     DebugResult,
+    FlashResult,
     LatencyResult,
     OutputsResult,
     OverheadResult,
@@ -49,6 +50,7 @@ def report(folder: Path) -> str:
         overhead=of_kind(results, OverheadResult),
         soak=views.soak(of_kind(results, SoakResult)),
         outputs=of_kind(results, OutputsResult),
+        flashed=of_kind(results, FlashResult),
         training=of_kind(results, TrainingResult),
         seed=of_kind(results, SeedResult),
         history=views.history(known, palette),
