@@ -108,7 +108,8 @@ NETWORK
 }
 
 cloud() {
-  # As on Raspberry Pi OS. Its cloud-init waits for the boot partition, Debian's has to be told.
+  # As on Raspberry Pi OS, but that the file system fills its disk already. Its cloud-init waits for the boot partition,
+  # Debian's has to be told.
   put /etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg <<'CLOUD'
 datasource_list: [NoCloud, None]
 datasource:
@@ -116,6 +117,7 @@ datasource:
     seedfrom: file:///boot/firmware
 ssh_deletekeys: false
 ssh_genkeytypes: []
+resize_rootfs: false
 CLOUD
   mkdir -p "$root/boot/firmware"
   for unit in cloud-init-main cloud-init-local; do

@@ -13,10 +13,10 @@ from digitcam.benchmarks.results import FlashResult, PowerCut, Seen, write_resul
 from digitcam.core.bundle import CARD, open_bundle
 from digitcam.flash.remote import sha256_of
 
-NAMES = ("kernel", "system", "systemd", "python", "openssh", "cloud-init", "v4l2loopback")
+NAMES = ("kernel", "system", "systemd", "python", "cloud-init", "openssh", "v4l2loopback")
 VERSIONS = """
 uname -r; . /etc/os-release; echo "$PRETTY_NAME"; systemctl --version | head -n 1; python3 --version
-dpkg-query -W -f '${Version}\\n' openssh-server cloud-init; /usr/sbin/modinfo -F version v4l2loopback
+dpkg-query -W -f '${Version}\\n' cloud-init openssh-server; /usr/sbin/modinfo -F version v4l2loopback
 """
 FLASHED = ("canvas", "digitcam-s")
 
