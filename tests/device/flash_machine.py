@@ -1,8 +1,8 @@
 """Flash an emulated arm64 machine with systemd as a user flashes a Pi, break it in every way, and see what reads.
 
-`flash_machine.py LAB OUT.json [PART...]`, called by `flash_machine.sh`. The parts are `first`, which `bad` and `cuts`
-go on from, and `card`. What was seen is written to OUT.json as it is seen; the first thing that is not as it should
-be ends it.
+`flash_machine.py LAB OUT.json [PART...]`, called by `flash_machine.sh`. The parts are `first`, `bad` and `cuts`, which
+go on from what is flashed, and `card`. What was seen is written to OUT.json as it is seen; the first thing that is not
+as it should be ends it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from machine import WAIT_S, Machine
 from machine_broker import Broker, Reading
 from machine_card import first_boot
 from machine_cuts import PowerCuts, Version
-from machine_flash import REPOSITORY, Workstation, configuration, readme_command
+from machine_flash import REPOSITORY, Flashed, Workstation, configuration, readme_command
 from machine_outputs import digests
 from machine_picture import NUMBER
 from machine_record import Record
@@ -59,19 +59,21 @@ class Scenes:
         for change in BAD:
             self.spoilt[change] = self.version(spoilt(self.folder / change, change), float_config, "fp32.onnx")
 
-    def first(self) -> None:
-        """Flash by the README's command; kill what runs; start the machine anew."""
-        assert self.broker.refuses() == ["no TLS", "wrong password"]
-        begun_s = time.monotonic()
+    def flashed(self) -> tuple[float, Flashed]:
+        """Switch the machine on and run the README's command; return when that began, and how it ended."""
         self.machine.on()
         self.make()
         self.machine.wait()
         self.record.knows(self.machine)
-        self.record.note("a fresh system, switched on until one can log in", "by ssh, as pi", begun_s)
-
         begun_s = time.monotonic()
         done = self.workstation.readme(self.config.parent)
         assert done.code == 0, done
+        return begun_s, done
+
+    def first(self) -> None:
+        """Flash by the README's command; kill what runs; start the machine anew."""
+        assert self.broker.refuses() == ["no TLS", "wrong password"]
+        begun_s, done = self.flashed()
         reading = self.broker.wait(WAIT_S, since_s=begun_s)
         assert reads(reading), reading
         command = f"`{' '.join(readme_command())}`"
@@ -144,12 +146,13 @@ def main(lab: Path, out: Path, parts: list[str]) -> None:
     with tempfile.TemporaryDirectory(dir=lab, prefix="run-") as scratch, Broker(Path(scratch) / "broker") as broker:
         folder = Path(scratch)
         with Machine(lab, folder / "machine", lab / "key") as machine:
-            for part in parts:
+            scenes = Scenes(lab, folder, machine, broker, record)
+            for number, part in enumerate(parts):
                 if part == "card":
                     first_boot(lab, folder / "card", broker, record)
                 else:
-                    if part == "first":
-                        scenes = Scenes(lab, folder, machine, broker, record)
+                    if part != "first" and number == 0:
+                        scenes.flashed()
                     getattr(scenes, part)()
                 record.end(part)
 

@@ -68,6 +68,7 @@ class PowerCuts:
 
     def cut(self, step: str, old: Version, new: Version, settles: Literal["old", "new"]) -> str:
         """Flash `new`, cut the power off after a step, switch on again; return which of the two runs then."""
+        self.machine.wait()
         self.workstation.flash(new.payload, *QUICK, cut_after=step)
         on_s = time.monotonic()
         self.machine.on()

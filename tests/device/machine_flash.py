@@ -69,7 +69,10 @@ class Workstation:
 
     def flash(self, payload: Path, *more: object, cut_after: str = "") -> Flashed:
         """Flash a payload; cut the machine's power off as soon as a step is told to be done."""
-        return self._run(["flash", HOST, "--payload", payload.name, *map(str, more)], payload.parent, cut_after)
+        words = ["flash", HOST, "--payload", payload.name, *map(str, more)]
+        while (done := self._run(words, payload.parent, cut_after)).last.startswith(f"{HOST}: Connection timed out"):
+            pass  # a machine that is emulated beside others' work may be slow to answer
+        return done
 
     def payload(self, model: str | Path, config: Path, out: Path) -> Path:
         """Make a payload, as is done once for many devices, and return its folder."""
@@ -101,5 +104,5 @@ class Workstation:
                 cut = None
                 process.kill()
         code = process.wait()
-        assert cut is None, f"{cut_after} was never told: {lines}"
+        assert cut is None or "Connection timed out" in lines[-1], f"{cut_after} was never told: {lines}"
         return Flashed(code, lines, time.monotonic() - begun_s)
