@@ -45,6 +45,7 @@ class Scenes:
         self.folder, self.machine, self.broker, self.record = folder, machine, broker, record
         self.workstation = Workstation(machine, broker, lab / "cache")
         self.config = configuration(folder / "readme", broker)
+        self.is_flashed = False
 
     def version(self, model: str | Path, config: Path, format: str) -> Version:
         """Return a bundle as it is flashed, and as it is read with one of its networks."""
@@ -68,6 +69,7 @@ class Scenes:
         begun_s = time.monotonic()
         done = self.workstation.readme(self.config.parent)
         assert done.code == 0, done
+        self.is_flashed = True
         return begun_s, done
 
     def first(self) -> None:
@@ -147,11 +149,11 @@ def main(lab: Path, out: Path, parts: list[str]) -> None:
         folder = Path(scratch)
         with Machine(lab, folder / "machine", lab / "key") as machine:
             scenes = Scenes(lab, folder, machine, broker, record)
-            for number, part in enumerate(parts):
+            for part in parts:
                 if part == "card":
                     first_boot(lab, folder / "card", broker, record)
                 else:
-                    if part != "first" and number == 0:
+                    if part != "first" and not scenes.is_flashed:
                         scenes.flashed()
                     getattr(scenes, part)()
                 record.end(part)
