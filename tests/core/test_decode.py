@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digitcam.core.card import GridHead, SlotsHead, Thresholds
-from digitcam.core.decode import Digit, cell_boxes, cell_centres, decode, decode_grid, decode_slots, group, softmax
+from digitcam.core.decode import Digit, Line, cell_box, decode, decode_grid, decode_slots, group, softmax
 
 HEAD, ROWS, COLUMNS = GridHead(stride=8), 16, 32
 SURE = 20.0
@@ -17,7 +17,7 @@ def empty_grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 def put(grid: tuple[np.ndarray, np.ndarray], digit: int, box: list[float], row: int, column: int) -> None:
-    """Let one cell speak of a digit, with the box written as `cell_boxes` reads it."""
+    """Let one cell speak of a digit, with the box written as `cell_box` reads it."""
     x, y, width, height = box
     grid[0][row, column] = 0
     grid[0][row, column, digit] = SURE
@@ -37,11 +37,11 @@ def test_softmax_by_hand() -> None:
     np.testing.assert_allclose(softmax(np.log([[1.0, 3.0]])), [[0.25, 0.75]])
 
 
-def test_cell_boxes_by_hand() -> None:
-    raw = np.zeros((2, 3, 4), np.float32)
-    raw[1, 2] = [0.5, -0.25, np.log(2), np.log(3)]
+def test_a_cells_box_by_hand() -> None:
     # The cell's centre is (20, 12); the digit's (24, 10); its size 16x24.
-    np.testing.assert_allclose(cell_boxes(raw, cell_centres(2, 3, 8), 8)[1, 2], [16, -2, 16, 24], rtol=1e-5)
+    assert cell_box([0.5, -0.25, np.log(2), np.log(3)], 1, 2, 8) == pytest.approx((16, -2, 16, 24))
+    # Sizes have bounds: e^6 and e^-4 strides.
+    assert cell_box([0, 0, 99, -99], 0, 0, 8)[2:] == pytest.approx((8 * np.exp(6), 8 * np.exp(-4)))
 
 
 def test_nothing_gives_nothing() -> None:
@@ -100,7 +100,7 @@ def test_a_drawn_number_is_read_back(number: str, side: int, y: int, x: int) -> 
 
 
 def digit(value: str, x: float, y: float, size: float = 20, confidence: float = 1.0) -> Digit:
-    return Digit(value, confidence, np.float32([x, y, size, size]))
+    return Digit(value, confidence, (x, y, size, size))
 
 
 def test_two_lines_and_two_columns_are_four_numbers_longest_first() -> None:
@@ -113,9 +113,22 @@ def test_digits_come_from_left_to_right() -> None:
     assert [line.number for line in group([digit("2", 20, 0), digit("1", 0, 0)])] == ["12"]
 
 
+def test_windows_wide_apart_and_turned_are_one_number() -> None:
+    # 20 px high, 1.4 heights between two, so 48 px from centre to centre; at 15° that is 12.9 px up or down.
+    assert [line.number for line in group([digit("1", 0, 0), digit("2", 48, 12.9), digit("3", 96, 25.8)])] == ["123"]
+    # 1.6 heights are too far, and beside each other (0.3 of 20 and of 24 px) 13.3 px are too much.
+    assert len(group([digit("1", 0, 0), digit("2", 52, 0)])) == 2
+    assert len(group([digit("1", 0, 0), digit("2", 24, 13.3)])) == 2
+
+
 def test_a_lines_confidence_is_the_product() -> None:
     (line,) = group([digit("1", 0, 0, confidence=0.5), digit("2", 20, 0, confidence=0.8)])
     assert line.confidence == pytest.approx(0.4)
+
+
+def test_a_lines_box_holds_its_digits() -> None:
+    assert Line((digit("1", 10, 20, 5), digit("2", 30, 10, 4))).box_xywh == (10, 10, 24, 15)
+    assert Line(()).box_xywh == (0, 0, 0, 0)
 
 
 def test_slots_by_hand() -> None:
@@ -124,8 +137,8 @@ def test_slots_by_hand() -> None:
         logits[position, best] = SURE
     (line,) = decode_slots(logits, np.float32([100, 50, 28, 56]), SlotsHead(positions=5))
     assert line.number == "07"
-    assert line.digits[1].box_xywh.tolist() == [100, 36, 28, 28]
-    assert line.box_xywh.tolist() == [72, 36, 56, 28]
+    assert line.digits[1].box_xywh == (100, 36, 28, 28)
+    assert line.box_xywh == (72, 36, 56, 28)
 
 
 def test_slots_without_a_digit() -> None:

@@ -1,7 +1,6 @@
 from datetime import datetime, timedelta, timezone
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -79,7 +78,7 @@ def test_the_time_is_rfc_3339_with_offset() -> None:
 
 
 def test_boxes_are_those_of_the_frame() -> None:
-    line = Line((Digit("4", 0.91234567, np.float32([10, 20, 30, 40])),))
+    line = Line((Digit("4", 0.91234567, (10, 20, 30, 40)),))
     digits, box = describe(line, Letterbox(0.5, 0.25, 4, 8).to_frame)
     assert digits == (ReadDigit("4", 0.9123, (12.0, 48.0, 60.0, 160.0)),)
     assert box == (12.0, 48.0, 60.0, 160.0)

@@ -1,27 +1,33 @@
-"""Network output to digits and boxes, in input pixels: pure numpy."""
+"""Network output to digits and boxes, in input pixels.
+
+Right after the network, whose weights and maps fill the processor's caches, each numpy call takes many times what it
+takes in a loop of its own. So few of them look for the cells that matter, and those are counted with as plain numbers.
+"""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from digitcam.core.arrays import FloatArray
-from digitcam.core.boxes import iou, union
+from digitcam.core.boxes import BoxXYWH
 from digitcam.core.card import GridHead, SlotsHead, Thresholds
 
-SAME_DIGIT_IOU = 0.2
+SAME_DIGIT_IOU = 0.25
 """Two cells whose boxes overlap at least so much speak of the same digit."""
 
 
 class Digit(NamedTuple):
-    """One digit: its character, the probability of that character (0..1), its box [4] in input pixels."""
+    """One digit: its character, the probability of that character (0..1), its box in input pixels."""
 
     value: str
     confidence: float
-    box_xywh: FloatArray
+    box_xywh: BoxXYWH
 
 
 class Line(NamedTuple):
@@ -40,9 +46,14 @@ class Line(NamedTuple):
         return math.prod(digit.confidence for digit in self.digits)
 
     @property
-    def box_xywh(self) -> FloatArray:
-        """The union of the digits' boxes [4]."""
-        return union(np.array([digit.box_xywh for digit in self.digits]))
+    def box_xywh(self) -> BoxXYWH:
+        """The smallest box that holds all digits'; zeros without a digit."""
+        if not self.digits:
+            return 0.0, 0.0, 0.0, 0.0
+        boxes = [digit.box_xywh for digit in self.digits]
+        left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+        right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+        return left, top, right - left, bottom - top
 
 
 def decode(logits: FloatArray, boxes: FloatArray, head: GridHead | SlotsHead, thresholds: Thresholds) -> list[Line]:
@@ -59,23 +70,17 @@ def softmax(logits: FloatArray) -> FloatArray:
     return result
 
 
-@lru_cache(maxsize=8)
-def cell_centres(rows: int, columns: int, stride: int) -> FloatArray:
-    """Return the centres [rows, columns, 2] (x, y) of the cells in input pixels, not to be written to."""
-    y, x = np.mgrid[:rows, :columns]
-    centres: FloatArray = ((np.stack([x, y], axis=-1) + 0.5) * stride).astype(np.float32)
-    centres.flags.writeable = False  # the next call gets the same
-    return centres
+def cell_box(raw: Sequence[float], row: int, column: int, stride: int) -> BoxXYWH:
+    """Turn the box output of a grid's cell into a box in input pixels.
 
-
-def cell_boxes(raw: FloatArray, centres: FloatArray, stride: int) -> FloatArray:
-    """Turn the box output [..., 4] of a grid's cells into boxes x, y, width, height in input pixels.
-
-    The output holds, in strides, the way from the cell's centre [..., 2] to the digit's centre (x, y), and the natural
-    logarithm of its width and height.
+    The output holds, in strides, the way from the cell's centre to the digit's (x, y), and the natural logarithm of its
+    width and height.
     """
-    sizes = np.exp(np.minimum(np.maximum(raw[..., 2:], -4), 6)) * stride
-    return np.concatenate([centres + raw[..., :2] * stride - sizes / 2, sizes], axis=-1)
+    x, y, log_width, log_height = raw
+    # Not by min and max: calls take longer than comparing.
+    width = math.exp(-4 if log_width < -4 else 6 if log_width > 6 else log_width) * stride
+    height = math.exp(-4 if log_height < -4 else 6 if log_height > 6 else log_height) * stride
+    return (column + 0.5 + x) * stride - width / 2, (row + 0.5 + y) * stride - height / 2, width, height
 
 
 def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, thresholds: Thresholds) -> list[Digit]:
@@ -93,63 +98,107 @@ def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, threshold
     logits
         [rows, columns, classes], none last.
     boxes
-        [rows, columns, 4], see `cell_boxes`.
+        [rows, columns, 4], see `cell_box`.
     """
-    cells = logits.reshape(-1, logits.shape[-1])
-    # The softmax of every cell, by its odds against none: that spares two slow sums over the few classes. e^80 has ten
-    # times its like within float32's range.
-    odds = np.exp(np.minimum(cells[:, :-1] - cells[:, -1:], 80))
-    total = odds @ np.ones(odds.shape[1], odds.dtype)
-    sure = total / (1 + total)
-    heard = np.flatnonzero(sure >= thresholds.digit)
-    scores, votes = sure[heard], odds[heard] / (1 + total[heard, None])
-    centres = cell_centres(*logits.shape[:2], head.stride).reshape(-1, 2)
-    places = cell_boxes(boxes.reshape(-1, 4)[heard], centres[heard], head.stride)
-    same = iou(places[:, None], places[None]) >= SAME_DIGIT_IOU
-    # A cell speaks of its own digit even where its box is empty.
-    np.fill_diagonal(same, True)
-    free = np.ones(len(scores), dtype=bool)
-    leaders, members = [], []
-    for cell in np.argsort(-scores, kind="stable").tolist():
-        if free[cell]:
-            leaders.append(cell)
-            members.append(same[cell] & free)
-            free &= ~same[cell]
-    if not leaders:
-        return []
-    weights = np.array(members) * scores
-    weights /= weights.sum(axis=1, keepdims=True)
-    votes, found = weights @ votes, weights @ places
-    best = votes.argmax(axis=1)
-    confidences = scores[leaders] * votes.max(axis=1) / votes.sum(axis=1)
-    characters = [head.alphabet[i] for i in best.tolist()]
-    return [Digit(*digit) for digit in zip(characters, confidences.tolist(), found, strict=True)]
+    columns, classes = logits.shape[1:]
+    flat = logits.reshape(-1, classes)
+    places = _likely(flat, thresholds.digit)
+    found = flat[places]
+    # The softmax by the odds against none. e^80 has ten times its like within float32's range.
+    odds = np.exp(np.minimum(found[:, :-1] - found[:, -1:], 80))
+    total = np.add.reduce(odds, axis=1)
+    sures, totals = (total / (1 + total)).tolist(), total.tolist()
+    raws = boxes.reshape(-1, 4)[places].tolist()
+    cells = [
+        (sure, *cell_box(raw, place // columns, place % columns, head.stride), index)
+        for index, (sure, raw, place) in enumerate(zip(sures, raws, places.tolist(), strict=True))
+        if sure >= thresholds.digit
+    ]
+    # Of cells as sure as each other the first stays first.
+    cells.sort(key=itemgetter(0), reverse=True)
+    speakers = []
+    while cells:
+        same, cells = _parted(cells)
+        speakers.append(same)
+    shares = np.zeros((len(speakers), len(odds)), odds.dtype)
+    for row, same in enumerate(speakers):
+        for sure, *_, index in same:
+            shares[row, index] = sure / (1 + totals[index])
+    votes = (shares @ odds).tolist()
+    return [_digit(same, their, head.alphabet) for same, their in zip(speakers, votes, strict=True)]
+
+
+Cell = tuple[float, float, float, float, float, int]
+"""A cell that is heard: its probability of being any digit, its box x, y, width, height, and where its odds stand."""
+
+
+def _likely(logits: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
+    """Return which cells of logits [cells, classes] may reach the threshold, and some that just do not."""
+    # One whose likeliest digit stays more than this below none, in logits, cannot.
+    odds = threshold / (1 - threshold + 1e-6) / (logits.shape[1] - 1)
+    least = math.log(odds) - 1e-3 if odds else -math.inf
+    # To turn the array round costs less than to take the maxima of many short rows.
+    by_class = np.ascontiguousarray(logits.T)
+    places: npt.NDArray[np.intp] = (np.maximum.reduce(by_class[:-1]) - by_class[-1] >= least).nonzero()[0]
+    return places
+
+
+def _parted(cells: list[Cell]) -> tuple[list[Cell], list[Cell]]:
+    """Return the cells that speak of the same digit as the first, and the others."""
+    _, x, y, width, height, _ = cells[0]
+    right, bottom, area = x + width, y + height, width * height
+    same, others = [cells[0]], []
+    for cell in cells[1:]:
+        _, left, top, wide, high, _ = cell
+        # Most are beside it: they are told first.
+        if left < right and x < left + wide and top < bottom and y < top + high:
+            shared = (min(right, left + wide) - max(x, left)) * (min(bottom, top + high) - max(y, top))
+            if shared >= SAME_DIGIT_IOU * (area + wide * high - shared):
+                same.append(cell)
+                continue
+        others.append(cell)
+    return same, others
+
+
+def _digit(cells: list[Cell], votes: list[float], alphabet: str) -> Digit:
+    """Return what cells say of one digit, the surest first; `votes` are theirs together, in the alphabet's order."""
+    weight = x = y = width = height = 0.0
+    for sure, left, top, wide, high, _ in cells:
+        weight += sure
+        x += sure * left
+        y += sure * top
+        width += sure * wide
+        height += sure * high
+    best = max(votes)
+    # There are no votes at all only where the threshold is 0.
+    confidence = cells[0][0] * best / (sum(votes) or 1.0)
+    return Digit(alphabet[votes.index(best)], confidence, (x / weight, y / weight, width / weight, height / weight))
 
 
 def group(digits: list[Digit]) -> list[Line]:
     """Join digits into numbers, the surest and longest number first.
 
     Going from left to right, a digit continues the nearest line whose last digit is of like height (within a
-    factor 1.6), stands level with it (centres within half a height) and is at most 1.2 heights away.
+    factor 1.6), is at most 1.5 heights away, and stands level with it: higher or lower by at most 0.3 of the height and
+    of the way between their centres, as a number may be turned by 15°.
     """
-    lines: list[list[tuple[Digit, list[float]]]] = []
-    # As plain numbers, which Python counts with far faster than with numpy's.
-    placed = [(digit, digit.box_xywh.tolist()) for digit in digits]
-    for digit, box in sorted(placed, key=lambda one: one[1][0] + one[1][2] / 2):
-        x, y, _, height = box
+    lines: list[list[Digit]] = []
+    for digit in sorted(digits, key=lambda one: one.box_xywh[0] + one.box_xywh[2] / 2):
+        x, y, width, height = digit.box_xywh
         best, nearest = None, math.inf
         for line in lines:
-            last_x, last_y, last_width, last_height = line[-1][1]
+            last_x, last_y, last_width, last_height = line[-1].box_xywh
             gap, size = x - (last_x + last_width), max(height, last_height)
-            level = abs((y + height / 2) - (last_y + last_height / 2)) <= 0.5 * size
+            way = (x + width / 2) - (last_x + last_width / 2)
+            level = abs((y + height / 2) - (last_y + last_height / 2)) <= 0.3 * (size + way)
             like = size <= 1.6 * min(height, last_height)
-            if level and like and gap <= 1.2 * size and gap < nearest:
+            if level and like and gap <= 1.5 * size and gap < nearest:
                 best, nearest = line, gap
         if best is None:
-            lines.append([(digit, box)])
+            lines.append([digit])
         else:
-            best.append((digit, box))
-    numbers = [Line(tuple(digit for digit, _ in line)) for line in lines]
+            best.append(digit)
+    numbers = [Line(tuple(line)) for line in lines]
     return sorted(numbers, key=lambda n: -sum(digit.confidence for digit in n.digits))
 
 
@@ -169,13 +218,13 @@ def decode_slots(logits: FloatArray, box: FloatArray, head: SlotsHead) -> list[L
     length = int(np.argmax(best == none)) if (best == none).any() else len(best)
     if length == 0:
         return []
-    x, y, height, width = box
+    x, y, height, width = box.tolist()
     step = width / length
     digits = [
         Digit(
             head.alphabet[best[i]],
             float(probabilities[i, best[i]]),
-            np.array([x - width / 2 + i * step, y - height / 2, step, height], dtype=np.float32),
+            (x - width / 2 + i * step, y - height / 2, step, height),
         )
         for i in range(length)
     ]

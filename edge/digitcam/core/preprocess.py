@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.boxes import BoxXYWH
 from digitcam.core.card import Input
 
 
@@ -21,14 +22,14 @@ class Letterbox(NamedTuple):
 
     def to_input(self, boxes_xywh: FloatArray) -> FloatArray:
         """Map boxes [..., 4] in frame pixels to input pixels."""
-        return boxes_xywh * self._scale() + np.array([self.offset_x, self.offset_y, 0, 0], dtype=np.float32)
+        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], dtype=np.float32)
+        return boxes_xywh * scale + np.array([self.offset_x, self.offset_y, 0, 0], dtype=np.float32)
 
-    def to_frame(self, boxes_xywh: FloatArray) -> FloatArray:
-        """Map boxes [..., 4] in input pixels to frame pixels."""
-        return (boxes_xywh - np.array([self.offset_x, self.offset_y, 0, 0], dtype=np.float32)) / self._scale()
-
-    def _scale(self) -> FloatArray:
-        return np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], dtype=np.float32)
+    def to_frame(self, box_xywh: BoxXYWH) -> BoxXYWH:
+        """Map a box in input pixels to frame pixels."""
+        x, y, width, height = box_xywh
+        left, top = (x - self.offset_x) / self.scale_x, (y - self.offset_y) / self.scale_y
+        return left, top, width / self.scale_x, height / self.scale_y
 
 
 def fit(frame_height: int, frame_width: int, spec: Input) -> tuple[Letterbox, tuple[int, int]]:
@@ -64,23 +65,26 @@ def letterbox(frame: UInt8Array, spec: Input) -> tuple[UInt8Array, Letterbox]:
     elif spec.channels == 3 and frame.ndim == 2:
         frame = cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR)  # type: ignore[assignment]
     placement, (height, width) = fit(frame.shape[0], frame.shape[1], spec)
-    if (height, width) != frame.shape[:2]:
-        frame = _resized(frame, height, width)
     tensor: UInt8Array = np.full((1, spec.height, spec.width, spec.channels), spec.fill, dtype=np.uint8)
     top, left = placement.offset_y, placement.offset_x
-    tensor[0, top : top + height, left : left + width] = frame.reshape(height, width, spec.channels)
+    inside = tensor[0, top : top + height, left : left + width]
+    _resize(frame, inside[..., 0] if spec.channels == 1 else inside)
     return tensor, placement
 
 
-def _resized(image: UInt8Array, height: int, width: int) -> UInt8Array:
-    """Return an image [height, width] or [height, width, 3]: averaged over areas when it shrinks, else interpolated.
+def _resize(image: UInt8Array, out: UInt8Array) -> None:
+    """Fill `out` with an image of like channels: averaged over areas when it shrinks, else interpolated.
 
     What is left to shrink by less than two after halving is interpolated as well: it takes from the same two or three
     pixels what the average over areas takes, in an eighth of the time.
     """
+    height, width = out.shape[:2]
+    if image.shape[:2] == (height, width):
+        out[...] = image
+        return
     while image.shape[0] >= 2 * height and image.shape[0] % 2 == 0 and image.shape[1] % 2 == 0:
         half = (image.shape[1] // 2, image.shape[0] // 2)
         image = cv2.resize(image, half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
     # Area averaging keeps thin strokes when shrinking much; it is undefined for enlarging.
     how = cv2.INTER_LINEAR if image.shape[0] < 2 * height else cv2.INTER_AREA
-    return cv2.resize(image, (width, height), interpolation=how)  # type: ignore[return-value]
+    cv2.resize(image, (width, height), out, interpolation=how)

@@ -6,15 +6,11 @@ from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
-import numpy as np
 
-from digitcam.core.arrays import FloatArray
+from digitcam.core.boxes import BoxXYWH
 from digitcam.core.decode import Line
 
 SCHEMA = 1
-
-BoxXYWH = tuple[float, float, float, float]
-"""x, y, width, height in pixels of the source frame."""
 
 
 class ReadDigit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,7 +78,10 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def encode_reading(reading: Reading) -> bytes:
     """Return the reading as one line of JSON, without the line's end."""
-    return msgspec.json.encode(reading)
+    return _ENCODER.encode(reading)
+
+
+_ENCODER = msgspec.json.Encoder()
 
 
 def decode_reading(line: bytes | str) -> Reading:
@@ -90,15 +89,18 @@ def decode_reading(line: bytes | str) -> Reading:
     return msgspec.json.decode(line, type=Reading)
 
 
-def describe(line: Line, to_frame: Callable[[FloatArray], FloatArray]) -> tuple[tuple[ReadDigit, ...], BoxXYWH]:
+def describe(line: Line, to_frame: Callable[[BoxXYWH], BoxXYWH]) -> tuple[tuple[ReadDigit, ...], BoxXYWH]:
     """Return a decoded line's digits and box in pixels of the frame, rounded to 0.01 px and 0.0001.
 
     to_frame
-        Maps boxes [..., 4] in pixels of the network's input to pixels of the frame.
+        Maps a box in pixels of the network's input to pixels of the frame.
     """
-    boxes = to_frame(np.array([*(digit.box_xywh for digit in line.digits), line.box_xywh]))
-    *each, whole = map(tuple, np.round(np.asarray(boxes, dtype=np.float64), 2).tolist())
     digits = tuple(
-        ReadDigit(digit.value, round(digit.confidence, 4), box) for digit, box in zip(line.digits, each, strict=True)
+        ReadDigit(digit.value, round(digit.confidence, 4), _rounded(to_frame(digit.box_xywh))) for digit in line.digits
     )
-    return digits, whole
+    return digits, _rounded(to_frame(line.box_xywh))
+
+
+def _rounded(box: BoxXYWH) -> BoxXYWH:
+    x, y, width, height = box
+    return round(x, 2), round(y, 2), round(width, 2), round(height, 2)

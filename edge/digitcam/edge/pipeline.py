@@ -6,7 +6,8 @@ import itertools
 import time
 from collections.abc import Callable, Sequence
 
-from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.arrays import UInt8Array
+from digitcam.core.boxes import BoxXYWH
 from digitcam.core.bundle import Bundle
 from digitcam.core.decode import Line, decode
 from digitcam.core.preprocess import letterbox
@@ -57,8 +58,8 @@ class Reader:
         inferred = time.perf_counter()
         head, thresholds = self.card.head, self.card.thresholds
 
-        def placed(boxes_xywh: FloatArray) -> FloatArray:
-            return view.to_frame(placement.to_frame(boxes_xywh))
+        def placed(box_xywh: BoxXYWH) -> BoxXYWH:
+            return view.to_frame(placement.to_frame(box_xywh))
 
         lines = decode(outputs["logits"][0], outputs["boxes"][0], head, thresholds)
         described = [(line, *describe(line, placed)) for line in lines or [Line(())]]

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.boxes import BoxXYWH
 from digitcam.core.errors import ConfigError
 from digitcam.edge.config.regions import Region
 
@@ -22,12 +23,12 @@ class View(NamedTuple):
     image
         uint8 [height, width] or [height, width, 3].
     to_frame
-        Maps boxes [..., 4] in pixels of `image` to upright boxes in pixels of the frame.
+        Maps a box in pixels of `image` to the upright box around it in pixels of the frame.
     """
 
     region: str
     image: UInt8Array
-    to_frame: Callable[[FloatArray], FloatArray]
+    to_frame: Callable[[BoxXYWH], BoxXYWH]
 
 
 class Cut(NamedTuple):
@@ -37,12 +38,15 @@ class Cut(NamedTuple):
         From pixels of the frame to those of the cut-out image [3, 3], homogeneous; pixel centres are at halves.
     size
         Width and height of the cut-out image.
+    back
+        The rows of its inverse, as plain numbers.
     slices
         Rows and columns where the region lies upright on whole pixels, and nothing needs to be warped; else None.
     """
 
     matrix: FloatArray
     size: tuple[int, int]
+    back: list[list[float]]
     slices: tuple[slice, slice] | None
 
     def out(self, image: UInt8Array) -> UInt8Array:
@@ -54,15 +58,17 @@ class Cut(NamedTuple):
         matrix = np.linalg.inv(half) @ self.matrix @ half
         return np.asarray(cv2.warpPerspective(image, matrix, self.size))
 
-    def to_frame(self, boxes_xywh: FloatArray) -> FloatArray:
-        """Map boxes [..., 4] in the cut-out image to the upright boxes around them in the frame."""
-        x, y, w, h = np.moveaxis(np.asarray(boxes_xywh, dtype=np.float64), -1, 0)
-        corners = np.stack([np.stack([x, y]), np.stack([x + w, y]), np.stack([x + w, y + h]), np.stack([x, y + h])])
-        points = np.moveaxis(corners, 1, -1).reshape(1, -1, 2)
-        moved = cv2.perspectiveTransform(points, np.linalg.inv(self.matrix)).reshape(4, *np.shape(x), 2)
-        low, high = moved.min(axis=0), moved.max(axis=0)
-        result: FloatArray = np.concatenate([low, high - low], axis=-1).astype(np.float32)
-        return result
+    def to_frame(self, box_xywh: BoxXYWH) -> BoxXYWH:
+        """Map a box in the cut-out image to the upright box around it in the frame."""
+        x, y, width, height = box_xywh
+        (xx, xy, x0), (yx, yy, y0), (wx, wy, w0) = self.back
+        corners = []
+        for u, v in ((x, y), (x + width, y), (x + width, y + height), (x, y + height)):
+            w = wx * u + wy * v + w0
+            corners.append(((xx * u + xy * v + x0) / w, (yx * u + yy * v + y0) / w))
+        lefts, tops = zip(*corners, strict=True)
+        left, top = min(lefts), min(tops)
+        return left, top, max(lefts) - left, max(tops) - top
 
 
 def views(image: UInt8Array, regions: tuple[Region, ...]) -> list[View]:
@@ -103,11 +109,12 @@ def cut(region: Region, width: int, height: int) -> Cut:
     straight = np.array([[0, 0], [size[0], 0], size, [0, size[1]]], dtype=np.float32)
     matrix = np.asarray(cv2.getPerspectiveTransform(corners.astype(np.float32), straight), dtype=np.float64)
     if turned:
-        return Cut(matrix, size, None)
+        return Cut(matrix, size, np.linalg.inv(matrix).tolist(), None)
     x, y = min(round(low[0]), width - 1), min(round(low[1]), height - 1)
     size = max(1, min(size[0], width - x)), max(1, min(size[1], height - y))
     move = np.array([[1.0, 0, -x], [0, 1, -y], [0, 0, 1]])
-    return Cut(move, size, (slice(y, y + size[1]), slice(x, x + size[0])))
+    back = [[1.0, 0.0, x], [0.0, 1.0, y], [0.0, 0.0, 1.0]]
+    return Cut(move, size, back, (slice(y, y + size[1]), slice(x, x + size[0])))
 
 
 def corners_of(region: Region, width: int, height: int) -> FloatArray:
@@ -131,5 +138,5 @@ def _cuts(regions: tuple[Region, ...], width: int, height: int) -> tuple[Cut, ..
     return tuple(cut(region, width, height) for region in regions)
 
 
-def _as_it_is(boxes_xywh: FloatArray) -> FloatArray:
-    return boxes_xywh
+def _as_it_is(box_xywh: BoxXYWH) -> BoxXYWH:
+    return box_xywh

@@ -14,7 +14,7 @@ from digitcam.edge.sources import Frame
 
 
 class StdoutSink:
-    """One line a reading, in UTF-8 whatever the locale, each flushed so that a pipe sees it at once."""
+    """One line a reading, in UTF-8 whatever the locale, flushed after each frame so that a pipe sees it at once."""
 
     def __enter__(self) -> StdoutSink:
         """Nothing to open."""
@@ -29,9 +29,8 @@ class StdoutSink:
         """Write the readings; SinkError when nobody reads them any more, or the disk is full."""
         out = sys.stdout.buffer
         try:
-            for reading in readings_of(outcomes):
-                out.write(encode_reading(reading) + b"\n")
-                out.flush()
+            out.write(b"".join(encode_reading(reading) + b"\n" for reading in readings_of(outcomes)))
+            out.flush()
         except OSError as error:
             # What could not be written is still buffered; without this, Python would try again when it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
