@@ -5,22 +5,18 @@ The verbs of `digitcam bench` stand beside the benchmarks, in `digitcam.benchmar
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from digitcam.benchmarks.commands import PATH, bench, note
-from digitcam.core.card import FORMATS
 from digitcam.core.errors import ConfigError, DigitcamError
-from digitcam.edge.bundle_commands import bundle as bundle_group
-from digitcam.flash.commands import image, payload
-from digitcam.flash.flash_command import flash
+from digitcam.core.formats import FORMATS
+from digitcam.later import Later, Verbs
 
+PATH = click.Path(path_type=Path)
 SPLITS = click.Choice(["train", "validation", "test"])
 FORMAT = click.Choice(FORMATS)
 
@@ -76,7 +72,7 @@ _EXTRAS = {
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="digitcam")
 def cli() -> None:
     """Train, quantise and run a small network that reads and locates a number in a camera image."""
@@ -90,6 +86,8 @@ def _json(value: Any) -> None:
 
 @cli.command()
 @click.argument("bundle")
+    import json
+
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--format", "format_", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a number.")
@@ -276,6 +274,8 @@ def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bo
     try:
         click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start))
     except StoppedError as stopped:
+    import shlex
+
         options = [word for override in overrides for word in ("--set", override)]
         options += ["--out", str(out)] if out else []
         again = shlex.join(["digitcam", "train", str(recipe), *options, "--resume"])
@@ -332,6 +332,7 @@ def export(checkpoint: Path, out: Path, images: int, max_drop: float) -> None:
 @click.argument("bundle")
 @click.option("--images", type=click.IntRange(min=1), help="Validation images a data set; by default as at export.")
 def coverage(bundle: str, images: int | None) -> None:
+    from digitcam.benchmarks.commands import note
     """Measure from which confidence BUNDLE's readings are 98 and 99% right, and write it into its card.
 
     The export does this too; bundles from before it did are measured on the validation images that their card names.
@@ -347,6 +348,7 @@ def coverage(bundle: str, images: int | None) -> None:
 
 @cli.command()
 @click.argument("bundle")
+    from digitcam.benchmarks.commands import note
 @click.option("--json", "as_json", is_flag=True)
 def audit(bundle: str, as_json: bool) -> None:
     """Say what is really in BUNDLE's networks; exit 7 on pooling, or float compute in an int8 one."""
@@ -371,11 +373,14 @@ def audit(bundle: str, as_json: bool) -> None:
         check(one)
 
 
-cli.add_command(bench)
-cli.add_command(bundle_group)
-cli.add_command(flash)
-cli.add_command(image)
-cli.add_command(payload)
+for later in (
+    Later("bench", "digitcam.benchmarks.commands:bench", "Measure; each benchmark writes a JSON result."),
+    Later("bundle", "digitcam.edge.bundle_commands:bundle", "Pack, unpack, sign and verify bundles."),
+    Later("flash", "digitcam.flash.flash_command:flash", "Put runner, model and service onto HOST over your own ssh."),
+    Later("image", "digitcam.flash.commands:image", "Have a card with Raspberry Pi OS boot into the runner."),
+    Later("payload", "digitcam.flash.commands:payload", "Write all that a device needs into one folder."),
+):
+    cli.add_command(later)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,20 @@ def test_a_network_whose_sha256_differs(bundle: Path, image: Path) -> None:
     assert done.returncode == 3 and "model.int8.tflite is damaged: SHA-256" in line
 
 
+def test_help_loads_no_verb() -> None:
+    code = (
+        "import sys\n"
+        "from digitcam.cli import cli\n"
+        "cli.main(['--help'], standalone_mode=False)\n"
+        "heavy = ('numpy', 'cv2', 'msgspec', 'digitcam.edge', 'digitcam.benchmarks', 'digitcam.flash')\n"
+        "print(*sorted(name for name in sys.modules if name.startswith(heavy)), end='', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    for verb in ("bench", "bundle", "flash", "image", "payload", "run"):
+        assert f"\n  {verb} " in done.stdout
+
+
 def test_run_loads_neither_torch_nor_onnx_nor_matplotlib() -> None:
     code = (
         "import sys; sys.argv = ['digitcam', 'run', '--frames', '1']\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from digitcam.core.card import FORMATS
+from digitcam.core.formats import FORMATS
 
 PATH = click.Path(path_type=Path)
 OUT = click.option("--out", type=PATH, required=True, help="The result file.")

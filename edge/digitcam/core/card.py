@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from digitcam.core.errors import ModelError
+from digitcam.core.formats import FORMATS as FORMATS  # where the formats are looked for, beside the files
 from digitcam.core.metrics import Coverage, Metrics
 
 SCHEMA = 1
-FORMATS = ("fp32.onnx", "int8.onnx", "fp32.tflite", "int8.tflite")
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
