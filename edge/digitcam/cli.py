@@ -79,6 +79,8 @@ def cli() -> None:
 
 
 def _json(value: Any) -> None:
+    import json
+
     import msgspec
 
     click.echo(json.dumps(msgspec.to_builtins(value), indent=2))
@@ -86,8 +88,6 @@ def _json(value: Any) -> None:
 
 @cli.command()
 @click.argument("bundle")
-    import json
-
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option("--format", "format_", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a number.")
@@ -266,6 +266,8 @@ def data_preview(name: str, split: Any, count: int, out: Path | None) -> None:
 @click.option("--start", type=PATH, help="Begin with the weights of this checkpoint of the same network.")
 def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bool, start: Path | None) -> None:
     """Train RECIPE, a TOML file below train/recipes."""
+    import shlex
+
     from digitcam.train.interrupt import StoppedError
     from digitcam.train.loop import train as train_recipe
     from digitcam.train.recipe import load_recipe
@@ -274,8 +276,6 @@ def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bo
     try:
         click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start))
     except StoppedError as stopped:
-    import shlex
-
         options = [word for override in overrides for word in ("--set", override)]
         options += ["--out", str(out)] if out else []
         again = shlex.join(["digitcam", "train", str(recipe), *options, "--resume"])
@@ -322,6 +322,7 @@ def evaluate(model: str, name: str, split: Any, count: int | None, format_: str 
 @click.option("--max-drop", type=float, default=0.3, show_default=True, help="Points of accuracy int8 may lose.")
 def export(checkpoint: Path, out: Path, images: int, max_drop: float) -> None:
     """Export CHECKPOINT as a bundle: ONNX and TFLite, float and int8, checked against gates."""
+    from digitcam.benchmarks.commands import note
     from digitcam.export.bundle import export as export_bundle
 
     export_bundle(checkpoint, out, images, max_drop, note)
@@ -332,12 +333,12 @@ def export(checkpoint: Path, out: Path, images: int, max_drop: float) -> None:
 @click.argument("bundle")
 @click.option("--images", type=click.IntRange(min=1), help="Validation images a data set; by default as at export.")
 def coverage(bundle: str, images: int | None) -> None:
-    from digitcam.benchmarks.commands import note
     """Measure from which confidence BUNDLE's readings are 98 and 99% right, and write it into its card.
 
     The export does this too; bundles from before it did are measured on the validation images that their card names.
     Only card.json changes.
     """
+    from digitcam.benchmarks.commands import note
     from digitcam.core.bundle import CARD, open_bundle
     from digitcam.export.coverage import write_coverage
 
@@ -348,7 +349,6 @@ def coverage(bundle: str, images: int | None) -> None:
 
 @cli.command()
 @click.argument("bundle")
-    from digitcam.benchmarks.commands import note
 @click.option("--json", "as_json", is_flag=True)
 def audit(bundle: str, as_json: bool) -> None:
     """Say what is really in BUNDLE's networks; exit 7 on pooling, or float compute in an int8 one."""
