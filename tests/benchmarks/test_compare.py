@@ -108,3 +108,11 @@ def test_the_command_prints_both() -> None:
     done = CliRunner().invoke(cli, ["bench", "compare", path, path], standalone_mode=False)
     assert done.exception is None and "+0.00 to +0.00" not in done.output
     assert "canvas-five" in done.output and "nothing is worse by more than noise" in done.output
+
+
+def test_a_result_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(b'{"kind": "accuracy", "reference": "\xe9"}')
+    with pytest.raises(BenchmarkInvalidError) as caught:
+        compare_files(path, path)
+    assert "not a result of this kind and version" in str(caught.value)

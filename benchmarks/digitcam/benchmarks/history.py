@@ -25,6 +25,7 @@ from digitcam.benchmarks.results import (
 from digitcam.benchmarks.results.history import Kind
 from digitcam.benchmarks.statistics import independent_interval, wilson
 from digitcam.core.errors import BenchmarkInvalidError, SinkError
+from digitcam.core.strict_json import decode_json
 
 FILE = "history.jsonl"
 Series: TypeAlias = tuple[str, ...]
@@ -78,7 +79,7 @@ def read_history(path: Path) -> list[Entry]:
     found = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(msgspec.json.decode(line, type=Entry))
+            found.append(decode_json(line, Entry))
         except msgspec.MsgspecError as error:
             raise BenchmarkInvalidError(f"{path}: line {number}: {error}: take the line out") from None
     return found

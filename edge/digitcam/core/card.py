@@ -14,6 +14,7 @@ import msgspec
 from digitcam.core.errors import ModelError
 from digitcam.core.formats import FORMATS as FORMATS  # where the formats are looked for, beside the files
 from digitcam.core.metrics import Coverage, Metrics
+from digitcam.core.strict_json import decode_json
 
 SCHEMA = 1
 
@@ -115,13 +116,14 @@ def decode_card(data: bytes, where: str | Path) -> Card:
         Naming `where` and the field, if `data` is no JSON, of another schema, or does not fit it.
     """
     try:
-        version = msgspec.json.decode(data, type=_Version).schema
+        version = decode_json(data, _Version).schema
         if version != SCHEMA:
             mend = "install a newer digitcam" if version > SCHEMA else "export the model again"
             raise ModelError(f"{where}: field 'schema' is {version}, this digitcam reads {SCHEMA}: {mend}")
-        return msgspec.json.decode(data, type=Card)
+        card: Card = decode_json(data, Card)
     except msgspec.MsgspecError as error:
         raise ModelError(f"{where}: not a model card: {error}") from None
+    return card
 
 
 def encode_card(card: Card) -> bytes:

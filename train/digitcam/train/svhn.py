@@ -23,6 +23,7 @@ from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.boxes import union
 from digitcam.core.canvas import HEIGHT, WIDTH, Sample, rng_for
 from digitcam.core.errors import SourceError
+from digitcam.core.strict_json import decode_json
 from digitcam.train import mnist
 from digitcam.train.mnist import Split
 
@@ -104,12 +105,11 @@ def records(split: Split | Part) -> tuple[Record, ...]:
 def read(part: Part) -> Iterator[Record]:
     """Read a part's label file record by record; errors as of `records`."""
     path = labels_path(part)
-    decoder = msgspec.json.Decoder(Record)
     try:
         with gzip.open(path) as lines:
             for number, line in enumerate(lines, 1):
                 try:
-                    record = decoder.decode(line)
+                    record: Record = decode_json(line, Record)
                 except msgspec.MsgspecError as error:
                     raise SourceError(f"{path}: line {number}: {error}: {_mend(part)}") from None
                 yield record

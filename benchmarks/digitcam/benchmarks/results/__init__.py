@@ -35,6 +35,7 @@ from digitcam.benchmarks.results.running import OverheadResult, Sample, SoakResu
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
 from digitcam.core.errors import BenchmarkInvalidError, SinkError
 from digitcam.core.metrics import Coverage
+from digitcam.core.strict_json import decode_json
 
 __all__ = [
     "SCHEMA",
@@ -148,7 +149,7 @@ def refuse_invalid(path: Path, result: Result) -> None:
 
 def _read(path: Path, kind: Any) -> Any:
     try:
-        result = msgspec.json.decode(path.read_bytes(), type=kind)
+        result = decode_json(path.read_bytes(), kind)
     except OSError as error:
         raise BenchmarkInvalidError(f"{path}: cannot read the result: {error.strerror}") from None
     except msgspec.MsgspecError as error:
