@@ -370,3 +370,26 @@ def test_an_archive_holds_what_was_put_in(files: dict[str, bytes]) -> None:
         assert archive.names() == list(files)
         assert {name: archive.read(name) for name in files} == files
     assert archive_of(files) == archive_of(dict(files))
+
+
+def test_a_full_disk_leaves_no_part_of_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "new"
+
+    def full(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(SinkError) as caught:
+        write_bundle(path, open_bundle("canvas").card, {"model.int8.onnx": b"12"})
+    told = "cannot write the bundle: No space left on device: make room or give another --out"
+    assert str(caught.value) == f"{path}: {told}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_without_its_beginning_is_refused(tmp_path: Path) -> None:
+    pack(open_bundle("canvas"), tmp_path / "whole.digitcam")
+    path = tmp_path / "end.digitcam"
+    path.write_bytes((tmp_path / "whole.digitcam").read_bytes()[-300_000:])
+    with pytest.raises(ModelError) as caught:
+        open_bundle(path)
+    assert str(caught.value) == f"{path}: cannot read card.json: [Errno 22] Invalid argument: copy it again"

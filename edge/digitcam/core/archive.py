@@ -66,7 +66,7 @@ class Archive:
                 with zipped.open(info) as file:
                     # No more than was announced, and counted: there may be gigabytes of zeros behind it.
                     return file.read(info.file_size)
-            except _BROKEN as error:
+            except (*_BROKEN, OSError) as error:  # OSError: its beginning is missing
                 raise ModelError(f"{self.path}: cannot read {name}: {error}: copy it again") from None
 
     def _opened(self) -> zipfile.ZipFile:

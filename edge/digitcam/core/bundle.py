@@ -7,37 +7,19 @@ Every file is checked against the card's SHA-256 when it is read. Beside the car
 from __future__ import annotations
 
 import hashlib
-import io
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from digitcam.core.archive import LARGEST_MB, Archive, is_plain
-from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.card import FORMATS, Card, decode_card, encode_card
-from digitcam.core.errors import ConfigError, ModelError
+from digitcam.core.errors import ConfigError, ModelError, SinkError
+from digitcam.core.golden import Golden, read_golden
 
 SHIPPED = Path(__file__).parents[1] / "bundles"
 CARD, GOLDEN, SIGNATURE = "card.json", "golden.npz", "card.json.sig"
-
-
-class Golden(NamedTuple):
-    """Drawn inputs and what each format answered when it was exported.
-
-    images
-        uint8 [N, H, W, channels].
-    numbers
-        The N numbers drawn, which every format must read.
-    outputs
-        By format and output name, float32 [N, ...].
-    """
-
-    images: UInt8Array
-    numbers: list[str]
-    outputs: dict[str, dict[str, FloatArray]]
 
 
 class Bundle:
@@ -102,14 +84,8 @@ class Bundle:
             raise ModelError(f"{self.path}: cannot read {SIGNATURE}: {error.strerror}") from None
 
     def golden(self) -> Golden:
-        """Return the golden inputs and answers."""
-        with np.load(io.BytesIO(self.read(GOLDEN)), allow_pickle=False) as data:
-            outputs: dict[str, dict[str, FloatArray]] = {format: {} for format in self.formats}
-            for key in data.files:
-                format, _, name = key.partition("/")
-                if name:
-                    outputs[format][name] = data[key]
-            return Golden(data["images"], [str(number) for number in data["numbers"]], outputs)
+        """Return the golden inputs and answers; ModelError as `read`, and when they do not fit the card."""
+        return read_golden(self.read(GOLDEN), self.card, self.formats, f"{self.path}: {GOLDEN}")
 
 
 def open_bundle(where: str | Path) -> Bundle:
@@ -142,16 +118,24 @@ def write_bundle(path: Path, card: Card, files: Mapping[str, bytes]) -> Card:
     ------
     ConfigError
         When `path` exists.
+    SinkError
+        When it cannot be written.
     """
     if path.exists():
         raise ConfigError(f"{path}: exists already: remove it or give another --out")
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     card = msgspec.structs.replace(card, files=hashes)
     part = path.with_name(path.name + ".part")
-    part.mkdir(parents=True, exist_ok=True)
-    for name, data in {**files, CARD: encode_card(card)}.items():
-        (part / name).write_bytes(data)
-    part.rename(path)
+    try:
+        # What a killed export left may hold other files.
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for name, data in {**files, CARD: encode_card(card)}.items():
+            (part / name).write_bytes(data)
+        part.rename(path)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise SinkError(f"{path}: cannot write the bundle: {error.strerror}: make room or give another --out") from None
     return card
 
 

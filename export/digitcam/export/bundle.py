@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from digitcam.core.bundle import GOLDEN, Bundle, Golden, open_bundle, write_bundle
+from digitcam.core.bundle import GOLDEN, Bundle, open_bundle, write_bundle
 from digitcam.core.canvas import Sample, draw_glyphs, rng_for
 from digitcam.core.card import FORMATS, Card, Training
 from digitcam.core.errors import ConfigError
+from digitcam.core.golden import Golden
 from digitcam.core.metrics import Metrics
 from digitcam.export import audit, onnx, parity, tflite
 from digitcam.export.acceptance import accept_threshold, coverages
