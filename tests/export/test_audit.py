@@ -1,11 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from digitcam.core.bundle import open_bundle
+from digitcam.core.bundle import open_bundle, write_bundle
 from digitcam.core.card import FORMATS
-from digitcam.core.errors import GateError
+from digitcam.core.errors import GateError, ModelError
 from digitcam.export.audit import Audit, _onnx, audit, check
 
 
@@ -64,3 +66,19 @@ def test_the_gates() -> None:
         check(report("fp32.onnx", ["MAXPOOL"], []))
     with pytest.raises(GateError, match=r"int8\.onnx: computes in float: CONV"):
         check(report("int8.onnx", [], ["CONV"]))
+
+
+@pytest.mark.parametrize(
+    ("format", "data", "kind"),
+    [
+        ("int8.onnx", b"hello", "an ONNX"),
+        ("int8.onnx", b"", "an ONNX"),
+        ("int8.tflite", b"hello", "a TFLite"),
+        ("int8.tflite", b"", "a TFLite"),
+    ],
+)
+def test_what_is_no_network_is_refused(format: str, data: bytes, kind: str, tmp_path: Path) -> None:
+    write_bundle(tmp_path / "odd", open_bundle("canvas").card, {f"model.{format}": data})
+    with pytest.raises(ModelError) as caught:
+        audit(open_bundle(tmp_path / "odd"), format)
+    assert str(caught.value) == f"{tmp_path / 'odd'}: model.{format} is not {kind} network: export it again"

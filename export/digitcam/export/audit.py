@@ -13,7 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, numpy_helper, shape_inference
 
 from digitcam.core.bundle import Bundle
-from digitcam.core.errors import GateError
+from digitcam.core.errors import GateError, ModelError
 
 MOVERS = {"TRANSPOSE", "RESHAPE", "PAD"}
 """Move values and compute nothing."""
@@ -42,9 +42,21 @@ class Audit(msgspec.Struct, frozen=True):
 
 
 def audit(bundle: Bundle, format: str) -> Audit:
-    """Read one format's file operator by operator."""
+    """Read one format's file operator by operator.
+
+    Raises
+    ------
+    ModelError
+        When it is no such network.
+    """
     data = bundle.read(f"model.{format}")
-    operators, inputs, outputs = _onnx(data) if format.endswith("onnx") else _tflite(data)
+    try:
+        operators, inputs, outputs = _onnx(data) if format.endswith("onnx") else _tflite(data)
+        if not operators:
+            raise ValueError
+    except Exception:  # of other bytes, the readers of protobuf and flatbuffers may raise anything
+        kind = "an ONNX" if format.endswith("onnx") else "a TFLite"
+        raise ModelError(f"{bundle.path}: model.{format} is not {kind} network: export it again") from None
     compute = [o for o in operators if o.kind not in MOVERS | CONVERTERS]
     return Audit(
         format=format,
