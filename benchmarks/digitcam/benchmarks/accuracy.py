@@ -24,7 +24,7 @@ from digitcam.core.card import FORMATS
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError, GateError
 from digitcam.core.measure import TARGETS, coverage
 from digitcam.edge.pipeline import image_reader
-from digitcam.train.data import data_set, samples
+from digitcam.train.data import data_set, samples, size_of
 from digitcam.train.evaluate import Read, Results, collect, joined
 from digitcam.train.mnist import Split
 
@@ -173,12 +173,9 @@ def _chosen(bundle: Bundle, formats: Sequence[str]) -> list[str]:
 
 
 def _count(data: str, split: Split, count: int | None) -> int:
-    there = data_set(data).size(split)
-    if not there:
+    if not data_set(data).size(split):
         raise BenchmarkInvalidError(f"{data}: has no {split} images: choose another --split")
-    if count is not None and count > there:
-        raise ConfigError(f"{data}: has {there} {split} images, not {count}: give a smaller --count")
-    return there if count is None else count
+    return size_of(data, split, count)
 
 
 def _told(found: FormatAccuracy) -> str:

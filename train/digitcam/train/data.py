@@ -42,6 +42,30 @@ def data_set(name: str) -> Data | DateCodes | HousePhotographs | WheelPhotograph
 
 
 def samples(name: str, split: Split, count: int | None = None) -> Iterable[Sample]:
-    """Draw the first `count` images of a named data set's split, all of them by default."""
-    data = data_set(name)
-    return (data.sample(split, index) for index in range(data.size(split) if count is None else count))
+    """Draw the first `count` images of a named data set's split, all of them by default.
+
+    Raises
+    ------
+    ConfigError
+        As `data_set` and `size_of`, at once.
+    """
+    data, images = data_set(name), size_of(name, split, count)
+    return (data.sample(split, index) for index in range(images))
+
+
+def size_of(name: str, split: Split, count: int | None = None) -> int:
+    """Return `count`, or of how many images a named data set's split is.
+
+    Raises
+    ------
+    ConfigError
+        When it has none, or fewer than `count`.
+    """
+    there = data_set(name).size(split)
+    if not there:
+        raise ConfigError(f"data set {name}: has no {split} images: choose another --split")
+    if count is not None and count > there:
+        raise ConfigError(
+            f"data set {name}: has {there} {split} images, not {count}: give a smaller --count or --images"
+        )
+    return there if count is None else count

@@ -18,7 +18,7 @@ from digitcam.core.errors import ConfigError, DigitcamError
 from digitcam.train.batches import Batches, drawing, steps_of
 from digitcam.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from digitcam.train.curves import read_log, write_curves
-from digitcam.train.data import data_set
+from digitcam.train.data import samples
 from digitcam.train.distributed import any_process, from_first, joined, rank, world
 from digitcam.train.evaluate import Results, read_network
 from digitcam.train.interrupt import StoppedError, stopping
@@ -83,7 +83,7 @@ class Run:
         # What is missing should be missed now, not in a worker, and not at the first validation.
         Batches(recipe, rank(), world())[0]
         for name in recipe.validation:
-            data_set(name).sample("validation", 0)
+            next(iter(samples(name, "validation", VALIDATION_IMAGES)))
         saved = from_first(partial(_earlier, self.path, recipe, resume))
         self.trainer = Trainer(recipe)
         self.start, self.interval, self.seconds, self.before = 0, Interval(), 0.0, 0
