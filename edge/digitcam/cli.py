@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from digitcam.core.errors import ConfigError, DigitcamError
+from digitcam.core.errors import ConfigError, DigitcamError, SinkError
 from digitcam.core.formats import FORMATS
 from digitcam.later import Later, Verbs
 
@@ -33,7 +33,7 @@ def main() -> None:
         sys.exit(ConfigError.exit_code)
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "digitcam"
-        print(f"digitcam: {error.format_message()} See '{command} --help'.", file=sys.stderr)
+        print(f"digitcam: {' '.join(error.format_message().split())} See '{command} --help'.", file=sys.stderr)
         sys.exit(ConfigError.exit_code)
     except DigitcamError as error:
         print(f"digitcam: {error}", file=sys.stderr)
@@ -44,6 +44,13 @@ def main() -> None:
         # The reader of our output has gone; Python would complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        # What is met nearer to its cause says more. A name comes with a path that cannot even be looked at, none with
+        # what cannot be written: standard output, as a rule, in a file on a disk that is full.
+        kind: type[DigitcamError] = ConfigError if error.filename else SinkError
+        where = error.filename or "standard output or a file"
+        print(f"digitcam: {where}: {error.strerror or error}", file=sys.stderr)
+        sys.exit(kind.exit_code)
     except ModuleNotFoundError as error:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
@@ -98,7 +105,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
     A checkpoint, a file in .pt, will do as well.
     """
     from digitcam.core.bundle import open_bundle
-    from digitcam.core.draw import annotate, write_image
+    from digitcam.core.draw import annotate, drawings, write_image
     from digitcam.core.reading import encode_reading
     from digitcam.edge.pipeline import Reader
     from digitcam.edge.sources.files import ImageSource
@@ -113,6 +120,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
         reader = Reader(open_bundle(bundle), format_)
     accepted = 0
     with ImageSource(images) as source:
+        drawn = drawings(source.paths, draw) if draw else {}
         for frame in source:
             readings = reader.read(frame)
             accepted += readings[0].accepted
@@ -126,7 +134,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
                 else:
                     click.echo(f"{frame.source}: no number")
             if draw:
-                write_image(draw / f"{Path(frame.source).stem}.png", annotate(frame.image, readings))
+                write_image(drawn[frame.source], annotate(frame.image, readings))
     return 4 if source.failed else 0 if accepted else 1
 
 
@@ -295,6 +303,8 @@ def evaluate(model: str, name: str, split: Any, count: int | None, format_: str 
         from digitcam.train.checkpoint import network_of, read_checkpoint
         from digitcam.train.evaluate import evaluate_network
 
+        if format_:
+            raise ConfigError("--format: a checkpoint has no formats: leave it out")
         saved = read_checkpoint(Path(model))
         metrics = evaluate_network(network_of(saved), saved.recipe, name, split, count)
     else:

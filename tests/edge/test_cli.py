@@ -206,3 +206,45 @@ def test_every_verb_explains_itself() -> None:
     for verb in verbs:
         done = CliRunner().invoke(cli, [*verb.split(), "--help"])
         assert done.exit_code == 0 and len(done.output.splitlines()) > 5, verb
+
+
+def test_standard_output_on_a_full_disk() -> None:
+    command = [sys.executable, "-m", "digitcam.cli", "selftest", "canvas"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert errors(done) == ["digitcam: standard output or a file: No space left on device"]
+
+
+def test_a_path_that_cannot_be_one() -> None:
+    name = 300 * "x"
+    done = digitcam("selftest", name)
+    assert (done.returncode, errors(done)) == (2, [f"digitcam: {name}: File name too long"])
+
+
+def test_a_missing_choice_is_told_on_one_line() -> None:
+    done = digitcam("data", "fetch")
+    assert done.returncode == 2 and len(errors(done)) == 1
+
+
+def test_predict_writes_no_picture_over_its_image(image: Path) -> None:
+    before = image.read_bytes()
+    done = digitcam("predict", "canvas", image, "--draw", image.parent)
+    told = f"digitcam: {image}: its picture would be written over {image}: draw into another folder"
+    assert (done.returncode, errors(done), done.stdout) == (2, [told], "")
+    assert image.read_bytes() == before
+
+
+def test_a_card_that_is_no_utf8_is_refused(bundle: Path, image: Path) -> None:
+    path = bundle / "card.json"
+    path.write_bytes(path.read_bytes().replace(b'"name": "canvas"', b'"name": "caf\xe9"', 1))
+    done = digitcam("predict", bundle, image)
+    assert done.returncode == 3
+    assert errors(done) == [f"digitcam: {path}: not a model card: byte 0xe9 is not UTF-8"]
+
+
+def test_a_name_that_is_no_utf8_is_told_in_json(image: Path) -> None:
+    odd = image.rename(image.with_name(os.fsdecode(b"caf\xe9.png")))
+    done = digitcam("predict", "canvas", odd, "--json")
+    assert (done.returncode, errors(done)) == (0, [])
+    assert decode_reading(done.stdout).source == f"{image.parent}/caf\N{REPLACEMENT CHARACTER}.png"

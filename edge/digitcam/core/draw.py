@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from digitcam.core.arrays import UInt8Array
-from digitcam.core.errors import SinkError
+from digitcam.core.errors import ConfigError, SinkError
 from digitcam.core.reading import Reading
 
 _ACCEPTED, _REJECTED, _DIGIT = (80, 220, 80), (60, 60, 240), (220, 180, 60)
@@ -44,8 +44,27 @@ def sheet(images: Sequence[UInt8Array], columns: int = 4, cell_width: int = 320)
     return np.vstack(rows)
 
 
+def drawings(images: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """Return by image what the picture of it in a folder is called: its name without the ending, and .png.
+
+    Raises
+    ------
+    ConfigError
+        When two would be the same file, or one of the images themselves.
+    """
+    found = {str(image): folder / f"{image.stem}.png" for image in images}
+    given, taken = {image.resolve() for image in images}, set()
+    for image, picture in found.items():
+        if picture.resolve() in given:
+            raise ConfigError(f"{image}: its picture would be written over {picture}: draw into another folder")
+        if picture in taken:
+            raise ConfigError(f"{image}: its picture would be {picture}, and so would another's: rename one")
+        taken.add(picture)
+    return found
+
+
 def write_image(path: Path, image: UInt8Array) -> None:
-    """Write an image file, by its ending.
+    """Write an image file, by its ending; one that is there is replaced only when the new one is whole.
 
     Raises
     ------
@@ -55,7 +74,12 @@ def write_image(path: Path, image: UInt8Array) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         done, data = cv2.imencode(path.suffix or ".", image)
-        path.write_bytes(data.tobytes())
+        part = path.with_name(path.name + ".part")
+        try:
+            part.write_bytes(data.tobytes())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise SinkError(f"{path}: cannot write: {error.strerror}") from None
     except cv2.error:

@@ -78,7 +78,12 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def encode_reading(reading: Reading) -> bytes:
     """Return the reading as one line of JSON, without the line's end."""
-    return _ENCODER.encode(reading)
+    try:
+        return _ENCODER.encode(reading)
+    except UnicodeEncodeError:
+        # JSON is UTF-8; the name of a file need not be.
+        source = reading.source.encode(errors="surrogateescape").decode(errors="replace")
+        return _ENCODER.encode(msgspec.structs.replace(reading, source=source))
 
 
 _ENCODER = msgspec.json.Encoder()
