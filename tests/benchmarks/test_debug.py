@@ -166,3 +166,10 @@ def test_what_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
         bundle = with_files("canvas", tmp_path / format, {f"model.{format}": other})
         with pytest.raises(ModelError, match=f"{format}: .*export again"):
             debug(bundle, "glyphs-variable", count=1)
+
+
+@pytest.mark.parametrize("format", ["int8.onnx", "int8.tflite"])
+def test_what_is_no_network_is_refused(format: str, tmp_path: Path) -> None:
+    bundle = with_files("canvas", tmp_path / "odd", {f"model.{format}": b"hello"})
+    with pytest.raises(ModelError, match=rf"odd: model\.{format}: .* cannot load it: "):
+        debug(bundle, "glyphs-variable", count=1)

@@ -14,6 +14,7 @@ from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.bundle import Bundle
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError
 from digitcam.core.preprocess import letterbox
+from digitcam.edge import engines
 from digitcam.train.data import samples
 from digitcam.train.mnist import Split
 
@@ -65,7 +66,7 @@ def debug(
     ConfigError
         When the bundle has no int8 format, or onnx is not installed.
     ModelError
-        When an int8 network is not one of the float one.
+        When a network cannot be loaded, or an int8 one is not one of the float one.
     """
     formats = [format for format in bundle.formats if format.startswith("int8")]
     if not formats:
@@ -73,6 +74,8 @@ def debug(
     if importlib.util.find_spec("onnx") is None:
         raise ConfigError("bench debug needs onnx: pip install 'digitcam[export]'")
     described = subject(bundle, [REFERENCE, *formats])
+    for format in (REFERENCE, *formats):
+        engines.load(bundle, format)  # it says what is wrong with a file; the readers of graphs do not
     images = [letterbox(sample.image, bundle.card.input)[0] for sample in samples(data, split, count)]
     if not images:
         raise BenchmarkInvalidError(f"{data}: has no {split} images")
@@ -83,7 +86,6 @@ def debug(
 def _losses(bundle: Bundle, format: str, images: Sequence[UInt8Array], say: Callable[[str], None]) -> FormatLosses:
     from digitcam.benchmarks.int8 import OnnxInt8, OnnxRun, TfliteInt8
     from digitcam.benchmarks.layers import OWN, Network, weight_bytes
-    from digitcam.edge import engines
 
     network = Network(bundle.read(f"model.{REFERENCE}"))
     kind = TfliteInt8 if format.endswith("tflite") else OnnxInt8
