@@ -72,6 +72,13 @@ def test_what_cannot_be_opened_is_not_closed_and_can_be_tried_again(log: list[st
     assert log == ["make a", "open a", "close a", "make a2", "open a2", "make a3", "open a3", "end", "close a3"]
 
 
+def test_what_cannot_be_closed_makes_room_all_the_same(log: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with Parts() as parts:
+        parts.keep("a", 1, make(log, "a", "closing"))
+        assert parts.keep("a", 2, make(log, "a2")).name == "a2"
+        assert capsys.readouterr().err == "digitcam: a cannot be closed\n"
+
+
 def test_all_are_closed_and_the_first_error_in_closing_is_told(log: list[str]) -> None:
     with pytest.raises(SinkError, match="c cannot be closed"), Parts() as parts:
         for name, fails in (("a", ""), ("b", "closing"), ("c", "closing")):

@@ -457,10 +457,24 @@ def test_plain_to_a_tls_port(broker: Broker) -> None:
     assert refusal(broker.config(port=broker.tls)).endswith("no answer: check mqtt.port and mqtt.tls")
 
 
-def test_nobody_there() -> None:
+def test_nobody_there(capfd: pytest.CaptureFixture[str]) -> None:
     port = free_port()
-    message = refusal(Mqtt(host="127.0.0.1", port=port, tls=False))
-    assert message == f"mqtt://127.0.0.1:{port}: cannot reach the broker: [Errno 111] Connection refused"
+    config = Mqtt(host="127.0.0.1", port=port, tls=False)
+    away = f"mqtt://127.0.0.1:{port}: cannot reach the broker: [Errno 111] Connection refused"
+    # To forget, it has to be there; to read, not yet.
+    with pytest.raises(SinkError) as caught:
+        forget_all(RunConfig(mqtt=config))
+    assert str(caught.value) == away
+    never = pytest.raises(SinkError, match=rf"^mqtt://127.0.0.1:{port}: the broker was never there: what was read ")
+    desk = readings.desk()
+    with never, opened(config, desk) as sink:
+        send(sink, [READING], "07")
+        assert desk.health.broker and not desk.health.broker()
+    assert capfd.readouterr().err == f"digitcam: {away}: reading goes on, up to 1000 messages wait for the broker\n"
+
+
+def test_a_host_that_cannot_be_a_name() -> None:
+    assert ": cannot reach the broker: " in refusal(Mqtt(host=f"{'x' * 64}.invalid", tls=False))
 
 
 def test_a_topic_the_broker_does_not_allow(broker: Broker) -> None:
@@ -470,7 +484,7 @@ def test_a_topic_the_broker_does_not_allow(broker: Broker) -> None:
         send(sink, [READING], "07")
 
 
-# The broker goes away after a good start
+# The broker is away at the start, or goes away after a good one
 
 
 @pytest.fixture
@@ -488,6 +502,51 @@ def numbered(seq: int) -> Reading:
 
 def seqs(messages: list[tuple[str, bytes, bool]]) -> list[int]:
     return [decode_reading(payload).seq for topic, payload, _ in messages if topic.endswith("/reading")]
+
+
+def test_a_broker_away_at_the_start_is_waited_for_and_nothing_is_lost(mortal: Mortal, told: queue.Queue[str]) -> None:
+    mortal.kill()
+    config = mortal.broker.config()
+    with opened(config) as sink:
+        assert told.get(timeout=WAIT_S).startswith("cannot reach the broker: [Errno 111] Connection refused: reading ")
+        for seq in range(3):
+            send(sink, [numbered(seq)], f"0{seq}")
+        watched, connected = threading.Event(), sink._broker._client.on_connect
+        sink._broker._client.on_connect = lambda *given: watched.wait(WAIT_S) and connected(*given)
+        mortal.start()
+        subscriber = Subscriber(mortal.broker, "meter")
+        watched.set()
+        got = [subscriber.next() for _ in range(3 + 3)]
+        subscriber.close()
+        assert seqs(got) == [0, 1, 2]
+        ahead = [(topic.rpartition("/")[2], payload) for topic, payload, _ in got[:2]]
+        assert ahead == [("status", b"online"), ("number", b"02")]
+        assert told.get(timeout=WAIT_S) == "connected; 0 messages were dropped so far"
+        assert sink._broker.connected()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"password_file": "wrong.secret"}, "the broker refuses the login: Not authorized"),
+        ({"tls": True}, "CERTIFICATE_VERIFY_FAILED"),
+    ],
+)
+def test_a_broker_away_at_the_start_that_then_refuses(
+    mortal: Mortal, told: queue.Queue[str], changes: dict[str, Any], says: str
+) -> None:
+    mortal.kill()
+    if "tls" in changes:
+        changes = {**changes, "port": mortal.broker.tls}
+    else:
+        changes = {key: str(mortal.broker.folder / name) for key, name in changes.items()}
+    with pytest.raises(SinkError, match=says), opened(mortal.broker.config(**changes)) as sink:
+        mortal.start()
+        deadline = time.monotonic() + WAIT_S
+        while time.monotonic() < deadline:
+            send(sink, [READING], "07")
+            time.sleep(0.05)
+        pytest.fail("the run goes on")
 
 
 def test_a_broker_killed_and_started_again_loses_nothing(mortal: Mortal, told: queue.Queue[str]) -> None:
@@ -792,7 +851,9 @@ def test_forget_deletes_the_regions_topics_too(broker: Broker, topic: str) -> No
     assert retained(broker, topic) == {}
 
 
-def test_a_reload_with_other_settings_connects_anew(broker: Broker, subscriber: Subscriber, topic: str) -> None:
+def test_a_reload_with_other_settings_connects_anew(
+    broker: Broker, subscriber: Subscriber, topic: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     def write(below: str, port: int = broker.plain) -> None:
         path.write_text(f"""
             [mqtt]
@@ -811,8 +872,9 @@ def test_a_reload_with_other_settings_connects_anew(broker: Broker, subscriber: 
         runner = Runner(file.load(), file, control, parts)
         frames = runner.frames()
         source = runner.source
-        # The second cannot be reached, and the first is connected to again; the third can.
-        for seq, (below, port) in enumerate((("a", broker.plain), ("b", free_port()), ("c", broker.plain))):
+        # The second is not there, and reading goes on without it.
+        away = free_port()
+        for seq, (below, port) in enumerate((("a", broker.plain), ("b", away), ("c", broker.plain))):
             frame = next(frames)
             runner.read(frame)
             assert frame.seq == seq
@@ -821,13 +883,18 @@ def test_a_reload_with_other_settings_connects_anew(broker: Broker, subscriber: 
         frame = next(frames)
         runner.read(frame)
         assert (frame.seq, runner.source) == (3, source)
+    told = capsys.readouterr().err.splitlines()
+    where = f"digitcam: mqtt://127.0.0.1:{away}: "
+    anew = "digitcam: the configuration was read anew"
+    refused = f"{where}cannot reach the broker: [Errno 111] Connection refused: reading goes on, up to 1000 messages "
+    never = f"{where}the broker was never there: what was read meanwhile is lost to it"
+    assert told == [anew, f"{refused}wait for the broker", anew, never, anew]
     states = []
-    while len(states) < 6:
+    while len(states) < 4:
         t, payload, _ = subscriber.next()
         if t.endswith("/status"):
             states.append((t.removeprefix(f"{topic}/"), payload))
-    on, off = (("a/status", b"online"), ("a/status", b"offline"))
-    assert states == [on, off, on, off, ("c/status", b"online"), ("c/status", b"offline")]
+    assert states == [(f"{below}/status", says) for below in "ac" for says in (b"online", b"offline")]
 
 
 # Files

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
+
+from digitcam.core.errors import DigitcamError
 
 T = TypeVar("T")
 
@@ -51,9 +54,12 @@ class Parts:
         return value
 
     def drop(self, name: str) -> None:
-        """Close what is open under a name, if anything is."""
+        """Close what is open under a name, if anything is; an error in that is told, and what is left goes on."""
         if part := self._parts.pop(name, None):
-            part.manager.__exit__(None, None, None)
+            try:
+                part.manager.__exit__(None, None, None)
+            except DigitcamError as error:
+                print(f"digitcam: {error}", file=sys.stderr)
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all that are open, the first opened first."""

@@ -1,12 +1,14 @@
 """A connection to an MQTT broker that outlives the broker: QoS 1, a bounded queue, retained messages said again.
 
-A broker that cannot be reached at first, or refuses the login, is an error. One that goes away later is waited for:
-meanwhile messages are queued, the oldest dropped and counted once there are too many. Every connection begins with the
-newest message of each retained topic, for a broker that was started anew may have forgotten them.
+A broker that refuses the first login, or what we send, is an error. One that is away, from the beginning or later, is
+waited for: meanwhile messages are queued, the oldest dropped and counted once there are too many. Every connection
+begins with the newest message of each retained topic, for a broker that was started anew may have forgotten them.
 """
 
 from __future__ import annotations
 
+import ssl
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -29,6 +31,7 @@ RETRY_S = (1, 30)
 """The first and the longest pause between tries to reach a broker that went away."""
 WAITING = 1000
 """How many messages may wait for a broker that is away: memory is not endless."""
+AWAY = f"reading goes on, up to {WAITING} messages wait for the broker"
 IN_FLIGHT = 20
 """How many may be sent and not yet confirmed; fewer where the broker says so."""
 
@@ -61,10 +64,11 @@ class Broker:
         self._answered = threading.Event()
         self._login: ReasonCode | None = None
         self._refused: str | None = None
+        self._shut_out: str | None = None
         self._retained: dict[str, Message] = {}
         self._waiting: deque[Message] = deque()
         self._in_flight, self._limit = 0, IN_FLIGHT
-        self._connected = self._handing_over = self._closing = False
+        self._connected = self._handing_over = self._closing = self._awaited = False
         self._notices = Notices(self.where)
         # Never held while paho is called: paho holds locks of its own while it calls us.
         self._changed = threading.Condition()
@@ -76,17 +80,21 @@ class Broker:
             client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         client.on_connect, client.on_disconnect, client.on_publish = self._on_connect, self._on_lost, self._on_publish
         client.on_subscribe, client.on_message = self._on_subscribe, self._on_message
+        client.on_connect_fail = self._on_unreachable
         self._client = client
 
-    def open(self) -> None:
+    def open(self, wait: bool = False) -> None:
         """Connect and log in.
+
+        wait
+            Whether to go on trying, and return meanwhile, where nobody answers yet.
 
         Raises
         ------
         ConfigError
             When the password or the certificates cannot be read.
         SinkError
-            When the broker cannot be reached, or refuses.
+            When the broker cannot be reached, refuses, or is not the one that the certificates are for.
         """
         config, client = self.config, self._client
         if config.username:
@@ -96,13 +104,23 @@ class Broker:
         try:
             client.connect(config.host, config.port, KEEPALIVE_S)
         except (OSError, UnicodeError) as error:  # the latter where the host cannot be a name
-            raise SinkError(f"{self.where}: cannot reach the broker: {error}") from None
+            if not wait or isinstance(error, (ssl.SSLError, UnicodeError)):
+                raise SinkError(f"{self.where}: cannot reach the broker: {error}") from None
+            self._awaited = True
+            self._notices.tell(f"cannot reach the broker: {error}: {AWAY}")
+            client.loop_start()
+            return
         client.loop_start()
         self._answered.wait(ANSWER_S)
         if self._login is None or self._login.is_failure:
             self.close()
             keys = "mqtt.port, mqtt.tls and mqtt.cert_file" if config.tls else "mqtt.port and mqtt.tls"
             raise SinkError(f"{self.where}: the broker refuses the login: {self._login or f'no answer: check {keys}'}")
+
+    @property
+    def reached(self) -> bool:
+        """Whether the broker has ever answered."""
+        return self._login is not None
 
     def connected(self) -> bool:
         """Return whether the broker lets us in at this moment; to be called from any thread."""
@@ -129,7 +147,9 @@ class Broker:
         self._hand_over()
 
     def check(self) -> None:
-        """SinkError when the broker has refused a message or a subscription."""
+        """SinkError when the broker has refused the first login, a message or a subscription."""
+        if self._shut_out:
+            raise SinkError(f"{self.where}: {self._shut_out}")
         if self._refused:
             ways = "allow it in the broker's ACL" + (
                 " or set mqtt.discovery and mqtt.commands = false" if self.listen else ""
@@ -176,6 +196,8 @@ class Broker:
         if reason.is_failure:
             if again:
                 self._notices.tell(f"the broker refuses the login: {reason}: reading goes on")
+            else:
+                self._shut_out = f"the broker refuses the login: {reason}"
         else:
             # paho would send what the last connection left unconfirmed after what this one begins with, and so an old
             # retained message after its newer one.
@@ -190,8 +212,8 @@ class Broker:
                 self._connected = True
             if self.listen:
                 client.subscribe([(topic, 1) for topic in self.listen])
-            if again:
-                self._notices.tell(f"connected again; {self.dropped} messages were dropped so far")
+            if again or self._awaited:
+                self._notices.tell(f"connected{' again' if again else ''}; {self.dropped} messages were dropped so far")
             self._hand_over()
         self._answered.set()
 
@@ -201,8 +223,17 @@ class Broker:
         if was_connected and not self._closing:
             # Where the line just went dead there is no reason but "Unspecified error".
             why = "" if reason.value == 128 else f" ({reason})"
-            self._notices.tell(f"connection lost{why}: reading goes on, up to {WAITING} messages wait for the broker")
+            self._notices.tell(f"connection lost{why}: {AWAY}")
         self._answered.set()
+
+    def _on_unreachable(self, client: Client, data: Any) -> None:
+        # paho calls this while it handles the error, which it keeps to itself. Waiting does not mend certificates.
+        error = sys.exc_info()[1]
+        if isinstance(error, ssl.SSLError):
+            if self.reached:
+                self._notices.tell(f"cannot reach the broker: {error}: reading goes on")
+            else:
+                self._shut_out = f"cannot reach the broker: {error}"
 
     def _on_publish(self, client: Client, data: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:

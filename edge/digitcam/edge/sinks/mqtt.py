@@ -56,14 +56,14 @@ class MqttSink:
         self._broker = Broker(self.config, will, self._listen(), needs)
 
     def __enter__(self) -> MqttSink:
-        """Connect, log in, and say `online`.
+        """Connect, log in, and say `online`; a broker that is away is waited for meanwhile.
 
         Raises
         ------
         ConfigError
             When the password or the certificates cannot be read.
         SinkError
-            When the broker cannot be reached, or refuses.
+            When the broker refuses, or is not the one that the certificates are for.
         """
         if self.config.discovery:
             # Costs as much as the rest of this module, so only where it is needed.
@@ -72,7 +72,7 @@ class MqttSink:
             payload = msgspec.json.encode(homeassistant.discovery(self.run, version("digitcam")))
             self._broker.publish(Message(homeassistant.discovery_topic(self.config), payload, True))
         self._publish("status", "online", retain=True)
-        self._broker.open()
+        self._broker.open(wait=True)
         self._desk.health.broker = self._broker.connected
         self._reporter.start()
         return self
@@ -94,7 +94,8 @@ class MqttSink:
         Raises
         ------
         SinkError
-            When the broker has refused a message. One that is away is waited for, see `sinks.broker`.
+            When the broker has refused the first login or a message. One that is away is waited for, see
+            `sinks.broker`.
         """
         self._broker.check()
         for region, readings, number, _ in outcomes:
@@ -185,9 +186,11 @@ def forget(run: RunConfig) -> list[str]:
 
 
 def _finish(broker: Broker, raises: bool) -> None:
-    confirmed = broker.settle()
+    confirmed = broker.reached and broker.settle()
     broker.close()
     if raises:
         broker.check()
+        if not broker.reached:
+            raise SinkError(f"{broker.where}: the broker was never there: what was read meanwhile is lost to it")
         if not confirmed:
             raise SinkError(f"{broker.where}: the broker has not confirmed the last messages in {ANSWER_S:.0f} s")
