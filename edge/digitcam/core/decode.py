@@ -103,33 +103,29 @@ def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, threshold
     columns, classes = logits.shape[1:]
     flat = logits.reshape(-1, classes)
     places = _likely(flat, thresholds.digit)
-    found = flat[places]
+    found = flat.take(places, axis=0)
     # The softmax by the odds against none. e^80 has ten times its like within float32's range.
     odds = np.exp(np.minimum(found[:, :-1] - found[:, -1:], 80))
     total = np.add.reduce(odds, axis=1)
-    sures, totals = (total / (1 + total)).tolist(), total.tolist()
-    raws = boxes.reshape(-1, 4)[places].tolist()
+    raws = boxes.reshape(-1, 4).take(places, axis=0)
+    columns_of = (places, total / (1 + total), total, odds, raws)
     cells = [
-        (sure, *cell_box(raw, place // columns, place % columns, head.stride), index)
-        for index, (sure, raw, place) in enumerate(zip(sures, raws, places.tolist(), strict=True))
+        (sure, *cell_box(raw, place // columns, place % columns, head.stride), sure / (1 + total), votes)
+        for place, sure, total, votes, raw in zip(*(column.tolist() for column in columns_of), strict=True)
         if sure >= thresholds.digit
     ]
     # Of cells as sure as each other the first stays first.
     cells.sort(key=itemgetter(0), reverse=True)
-    speakers = []
+    digits = []
     while cells:
-        same, cells = _parted(cells)
-        speakers.append(same)
-    shares = np.zeros((len(speakers), len(odds)), odds.dtype)
-    for row, same in enumerate(speakers):
-        for sure, *_, index in same:
-            shares[row, index] = sure / (1 + totals[index])
-    votes = (shares @ odds).tolist()
-    return [_digit(same, their, head.alphabet) for same, their in zip(speakers, votes, strict=True)]
+        digit, cells = _gathered(cells, head.alphabet)
+        digits.append(digit)
+    return digits
 
 
-Cell = tuple[float, float, float, float, float, int]
-"""A cell that is heard: its probability of being any digit, its box x, y, width, height, and where its odds stand."""
+Cell = tuple[float, float, float, float, float, float, list[float]]
+"""A cell that is heard: its probability of being any digit, its box x, y, width, height, the weight of its votes, and
+these, for each character the odds against none."""
 
 
 def _likely(logits: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
@@ -143,36 +139,32 @@ def _likely(logits: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
     return places
 
 
-def _parted(cells: list[Cell]) -> tuple[list[Cell], list[Cell]]:
-    """Return the cells that speak of the same digit as the first, and the others."""
-    _, x, y, width, height, _ = cells[0]
+def _gathered(cells: list[Cell], alphabet: str) -> tuple[Digit, list[Cell]]:
+    """Return what the first of the cells and those that speak of the same digit say of it, and the others."""
+    first, x, y, width, height, share, odds = cells[0]
     right, bottom, area = x + width, y + height, width * height
-    same, others = [cells[0]], []
+    weight, all_x, all_y, all_width, all_height = first, first * x, first * y, first * width, first * height
+    votes = [share * one for one in odds]
+    others = []
     for cell in cells[1:]:
-        _, left, top, wide, high, _ = cell
+        sure, left, top, wide, high, share, odds = cell
         # Most are beside it: they are told first.
         if left < right and x < left + wide and top < bottom and y < top + high:
             shared = (min(right, left + wide) - max(x, left)) * (min(bottom, top + high) - max(y, top))
             if shared >= SAME_DIGIT_IOU * (area + wide * high - shared):
-                same.append(cell)
+                weight += sure
+                all_x += sure * left
+                all_y += sure * top
+                all_width += sure * wide
+                all_height += sure * high
+                votes = [vote + share * one for vote, one in zip(votes, odds, strict=True)]
                 continue
         others.append(cell)
-    return same, others
-
-
-def _digit(cells: list[Cell], votes: list[float], alphabet: str) -> Digit:
-    """Return what cells say of one digit, the surest first; `votes` are theirs together, in the alphabet's order."""
-    weight = x = y = width = height = 0.0
-    for sure, left, top, wide, high, _ in cells:
-        weight += sure
-        x += sure * left
-        y += sure * top
-        width += sure * wide
-        height += sure * high
     best = max(votes)
     # There are no votes at all only where the threshold is 0.
-    confidence = cells[0][0] * best / (sum(votes) or 1.0)
-    return Digit(alphabet[votes.index(best)], confidence, (x / weight, y / weight, width / weight, height / weight))
+    confidence = first * best / (sum(votes) or 1.0)
+    box = all_x / weight, all_y / weight, all_width / weight, all_height / weight
+    return Digit(alphabet[votes.index(best)], confidence, box), others
 
 
 def group(digits: list[Digit]) -> list[Line]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -84,6 +84,11 @@ def encode_reading(reading: Reading) -> bytes:
         # JSON is UTF-8; the name of a file need not be.
         source = reading.source.encode(errors="surrogateescape").decode(errors="replace")
         return _ENCODER.encode(msgspec.structs.replace(reading, source=source))
+
+
+def encode_readings(readings: Sequence[Reading]) -> bytes:
+    """Return readings as lines of JSON, each with its end."""
+    return _ENCODER.encode_lines(readings)
 
 
 _ENCODER = msgspec.json.Encoder()

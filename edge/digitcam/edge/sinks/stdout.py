@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from digitcam.core.errors import SinkError
-from digitcam.core.reading import encode_reading
+from digitcam.core.reading import encode_readings
 from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.sources import Frame
 
@@ -29,7 +29,7 @@ class StdoutSink:
         """Write the readings; SinkError when nobody reads them any more, or the disk is full."""
         out = sys.stdout.buffer
         try:
-            out.write(b"".join(encode_reading(reading) + b"\n" for reading in readings_of(outcomes)))
+            out.write(encode_readings(readings_of(outcomes)))
             out.flush()
         except OSError as error:
             # What could not be written is still buffered; without this, Python would try again when it exits.
