@@ -184,12 +184,21 @@ def test_each_region_is_an_entity_with_a_quantity_of_its_own() -> None:
 def test_the_whole_frames_number_can_be_set_where_it_has_rules() -> None:
     found = of(Mqtt(host="b"), rules=Rules())["components"]
     assert (found["set_value"]["name"], found["set_value"]["command_topic"]) == ("Set value", "digitcam/set_value")
-    assert "set_value" not in of(Mqtt(host="b"))["components"]
+    assert found["refused"] == {
+        "platform": "sensor",
+        "unique_id": "digitcam_digitcam_refused",
+        "name": "Number not set",
+        "icon": "mdi:pencil-off",
+        "state_topic": "digitcam/diagnostics",
+        "value_template": "{{ (value_json.refused or 'none')[:255] }}",
+        "entity_category": "diagnostic",
+    }
+    assert {"set_value", "refused"}.isdisjoint(of(Mqtt(host="b"))["components"])
 
 
 def test_without_commands_nothing_can_be_asked_for() -> None:
     found = of(Mqtt(host="b", commands=False), rules=Rules())["components"]
-    assert {"snapshot", "picture", "set_value"}.isdisjoint(found)
+    assert {"snapshot", "picture", "set_value", "refused"}.isdisjoint(found)
     assert not [key for key, entity in found.items() if "command_topic" in entity]
 
 
@@ -311,10 +320,11 @@ def test_what_is_published_of_a_run() -> None:
         last_accepted=NOON,
         memory_mb=80.0,
         source=None,
+        refused="cannot set '8': no",
     )
     of_files = {"camera": None, "camera_problem": None, "frames_dropped": None, "reopened": None}
     common = {"confidence": 0.3, "last_accepted": NOON, "frames_per_second": 0.5, "rejected": 5, "dropped": 2}
-    common["held"] = False
+    common |= {"held": False, "refused": "cannot set '8': no"}
     assert diagnostics(report, dropped=2) == {**common, **of_files}
     camera = Health("waiting", 20, 11, 3, 4.5, "camera: unplugged")
     assert diagnostics(msgspec.structs.replace(report, source=camera, held=("gas",)), dropped=2) == {

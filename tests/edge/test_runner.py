@@ -299,6 +299,11 @@ def test_a_number_set_by_somebody_is_trusted_from_the_next_frame_on(
     assert refused[0] == "digitcam: cannot set '8': gas has no rules"
     assert refused[1].startswith("digitcam: cannot set 'one\\ntwo': 'one\\ntwo' is no number: write digits")
     assert len(refused) == 2
+    # Who asked may be far from the log.
+    assert running.health.report().refused == refused[1].removeprefix("digitcam: ")
+    control.set_number("", "13")
+    running._attend()
+    assert running.health.report().refused is None
 
 
 # Regions, with the shipped network
@@ -483,6 +488,18 @@ def test_check_opens_nothing_and_names_what_is_wrong(tmp_path: Path, capsys: pyt
     config.write_text("source = 'watch:gone'\n[mqtt]\nhost = 'nobody.invalid'")
     assert cli.main(["run", "--config", str(config), "--check"], standalone_mode=False) == 0
     assert capsys.readouterr() == ("", f"{config}: ok\n")
+    (tmp_path / "file").touch()
+    for text, says in (
+        (f"[history]\nfile = '{tmp_path}'", "is a folder: change history.file"),
+        (f"[history]\nfile = '{tmp_path}/file/x/history.db'", "file is no folder: change history.file"),
+        (f"[hard_frames]\nfolder = '{tmp_path}/file'", "file is no folder: change hard_frames.folder"),
+    ):
+        config.write_text(text)
+        with pytest.raises(ConfigError, match=f"{says}$"):
+            cli.main(["run", "--config", str(config), "--check"], standalone_mode=False)
+    config.write_text(f"[history]\nfile = '{tmp_path}/new/history.db'\n[hard_frames]\nfolder = '{tmp_path}/new/hard'")
+    assert cli.main(["run", "--config", str(config), "--check"], standalone_mode=False) == 0
+    assert not (tmp_path / "new").exists()
     for text, error in (("model = 'gone'", ModelError), ("source = 'telnet://x'", ConfigError), ("x = 1", ConfigError)):
         config.write_text(text)
         with pytest.raises(error):

@@ -349,7 +349,7 @@ def test_a_subscriber_receives_all_in_order(broker: Broker, subscriber: Subscrib
     got = [subscriber.next() for _ in range(9)]
     report = (
         b'{"confidence":0.9,"last_accepted":null,"frames_per_second":null,"rejected":1,"dropped":0,'
-        b'"held":false,"camera":null,"camera_problem":null,"frames_dropped":null,"reopened":null}'
+        b'"held":false,"refused":null,"camera":null,"camera_problem":null,"frames_dropped":null,"reopened":null}'
     )
     assert [(t.removeprefix(topic), decode_reading(p) if t.endswith("reading") else p) for t, p, _ in got] == [
         ("/status", b"online"),

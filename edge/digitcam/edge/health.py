@@ -53,6 +53,8 @@ class Report(msgspec.Struct, frozen=True):
         Of a camera, see `sources.live.Health`; None of files.
     held
         The regions whose trusted number has not been read for long.
+    refused
+        Why the last number that somebody wanted to set was not; None when it was, or nobody wanted to.
     """
 
     started: datetime
@@ -66,6 +68,7 @@ class Report(msgspec.Struct, frozen=True):
     memory_mb: float
     source: SourceHealth | None
     held: tuple[str, ...] = ()
+    refused: str | None = None
 
 
 class Health:
@@ -81,6 +84,7 @@ class Health:
         self.started = datetime.now(timezone.utc)
         self.source: Source | None = None
         self.held: tuple[str, ...] = ()
+        self.refused: str | None = None
         self.number: str | None = None
         self.broker: Callable[[], bool] | None = None
         self._times_s: deque[float] = deque(maxlen=RATE_FRAMES)
@@ -121,6 +125,7 @@ class Health:
             memory_mb=round(resident_bytes() / 1e6, 1),
             source=self.source.health() if isinstance(self.source, LiveSource) else None,
             held=self.held,
+            refused=self.refused,
         )
 
     def rejections(self) -> list[Rejection]:

@@ -21,6 +21,7 @@ from digitcam.edge import health_file, service
 from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.control import Control, SetNumber, waking
+from digitcam.edge.folders import check_folders
 from digitcam.edge.health import Health
 from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.parts import Parts
@@ -106,6 +107,7 @@ def check(config: RunConfig, file: ConfigFile) -> None:
     """
     _reader(config)
     open_source(config.source)
+    check_folders(config)
     for table, what in (("mqtt", "password"), ("web", "token"), ("webhook", "token")):
         part = getattr(config, table)
         path = getattr(part, f"{what}_file", None)
@@ -248,13 +250,15 @@ class Runner:
 
     def _set(self, asked: SetNumber) -> None:
         trust = self._trusts.get(asked.region)
-        if trust is None:
-            _tell(f"cannot set {asked.number!r}: {asked.region or 'the number'} has no rules")
-            return
         try:
+            if trust is None:
+                raise ValueError(f"{asked.region or 'the number'} has no rules")
             self._trust(asked.region, trust.told(asked.number, datetime.now(timezone.utc)))
+            self.health.refused = None
         except ValueError as error:
-            _tell(f"cannot set {asked.number!r}: {error}")
+            # Who asked is not at the log.
+            self.health.refused = f"cannot set {asked.number!r}: {error}"
+            _tell(self.health.refused)
 
     def _trust(self, region: str, after: Trust) -> None:
         """Keep what is trusted now; what became of the number is told on standard error."""

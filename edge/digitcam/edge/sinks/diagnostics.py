@@ -20,6 +20,7 @@ def diagnostics(report: Report, dropped: int) -> dict[str, Any]:
         "rejected": sum(report.rejected.values()),
         "dropped": dropped,
         "held": bool(report.held),
+        "refused": report.refused,
         "camera": source and source.state,
         "camera_problem": source and source.problem,
         "frames_dropped": source and source.dropped,

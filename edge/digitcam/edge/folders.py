@@ -1,0 +1,33 @@
+"""Whether the folders that a configuration names can be there, looked at without making any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from digitcam.core.errors import ConfigError
+from digitcam.edge.config import RunConfig
+
+
+def check_folders(config: RunConfig) -> None:
+    """See whether history and hard frames have a place.
+
+    Whether it may be written to is not asked: a service runs as another user, and has folders made for it.
+
+    Raises
+    ------
+    ConfigError
+        When a file is where a folder has to be, or a folder where the history's file has to be.
+    """
+    if config.history:
+        file = Path(config.history.file)
+        if file.is_dir():
+            raise ConfigError(f"{file}: is a folder: change history.file")
+        _check("history.file", file.parent)
+    if config.hard_frames:
+        _check("hard_frames.folder", Path(config.hard_frames.folder))
+
+
+def _check(key: str, folder: Path) -> None:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{folder}: cannot be made, {there} is no folder: change {key}")
