@@ -142,7 +142,7 @@ class Trust(NamedTuple):
             trust = self._replace(objection=heard)
         else:
             votes = (*self.votes, heard)[-self.rules.window :]
-            trust = _weigh(self._replace(votes=votes, objection=None), heard, ts)
+            trust = _weigh(self, votes, heard, ts)
             if not best.accepted:
                 trust = trust._replace(objection=_unsure(best))
             elif trust.objection is None and best.number != heard:
@@ -215,30 +215,32 @@ def _unsure(reading: Reading) -> Objection:
     return Objection("low_confidence", f"{reading.number} is read with a confidence of {reading.confidence:.0%} only")
 
 
-def _weigh(trust: Trust, heard: str, ts: datetime) -> Trust:
-    """Return the state after a vote: what stands, what rivals it, and what there is to object to in the vote."""
-    rules, standing, number = trust.rules, trust.standing, agreed(trust.votes, trust.rules.needed)
+def _weigh(trust: Trust, votes: tuple[str, ...], heard: str, ts: datetime) -> Trust:
+    """Return the state after a vote: what stands, what rivals it, and what there is to object to in the vote.
+
+    votes
+        Those of the window, with this one, `heard`.
+    """
+    rules, standing, rival, number = trust.rules, trust.standing, trust.rival, agreed(votes, trust.rules.needed)
+    objection = None
     if standing and heard == standing.digits:
         standing = standing._replace(seen=ts, frames=standing.frames + 1)
-    trust, objection = trust._replace(standing=standing), None
     if standing and number == standing.digits:
-        trust = trust._replace(rival=None)
+        rival = None
     elif number:
         objection = implausible(standing, number, ts, rules) if standing else None
-        rival = _grown(trust.rival, number, heard, ts, rules) if objection else Mark(number, ts, ts)
+        rival = _grown(rival, number, heard, ts, rules) if objection else Mark(number, ts, ts)
         if not objection or (heard == number and _ripe(rival, ts, rules)):
-            trust = trust._replace(standing=rival._replace(seen=ts), rival=None)
-        else:
-            trust = trust._replace(rival=rival)
-    if trust.standing and heard == trust.standing.digits:
-        return trust
-    if number is None:
+            standing, rival = rival._replace(seen=ts), None
+    if standing and heard == standing.digits:
+        objection = None
+    elif number is None:
         line = f"{written(heard, rules)}: fewer than {rules.needed} of the last {rules.window} readings agree"
         objection = Objection("not_steady", line)
     elif heard != number or not objection:
         line = f"{written(heard, rules)}: most of the last {rules.window} readings say {written(number, rules)}"
         objection = Objection("outvoted", line)
-    return trust._replace(objection=objection)
+    return trust._replace(votes=votes, standing=standing, rival=rival, objection=objection)
 
 
 def _grown(rival: Mark | None, number: str, heard: str, ts: datetime, rules: Rules) -> Mark:
@@ -269,5 +271,7 @@ def _note(before: Trust, trust: Trust, ts: datetime) -> Trust:
         kind, line = "held", f"{trust.number} is held: not read for {unread_s:.0f} s: {why}"
     elif before.held and not held:
         kind, line = "back", f"{trust.number} is read again"
+    if not kind and held == trust.held:
+        return trust
     history = (*trust.history, Event(ts, kind, line, trust.number or ""))[-HISTORY:] if kind else trust.history
     return trust._replace(held=held, history=history)
