@@ -50,9 +50,13 @@ class Line(NamedTuple):
         """The smallest box that holds all digits'; zeros without a digit."""
         if not self.digits:
             return 0.0, 0.0, 0.0, 0.0
-        boxes = [digit.box_xywh for digit in self.digits]
-        left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
-        right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+        left, top, width, height = self.digits[0].box_xywh
+        right, bottom = left + width, top + height
+        for _, _, (x, y, width, height) in self.digits[1:]:
+            # Not by min and max, see `_gathered`.
+            left, top = x if x < left else left, y if y < top else top
+            right = x + width if x + width > right else right
+            bottom = y + height if y + height > bottom else bottom
         return left, top, right - left, bottom - top
 
 
@@ -108,24 +112,32 @@ def decode_grid(logits: FloatArray, boxes: FloatArray, head: GridHead, threshold
     odds = np.exp(np.minimum(found[:, :-1] - found[:, -1:], 80))
     total = np.add.reduce(odds, axis=1)
     raws = boxes.reshape(-1, 4).take(places, axis=0)
-    columns_of = (places, total / (1 + total), total, odds, raws)
+    columns_of = (places, total / (1 + total), raws)
     cells = [
-        (sure, *cell_box(raw, place // columns, place % columns, head.stride), sure / (1 + total), votes)
-        for place, sure, total, votes, raw in zip(*(column.tolist() for column in columns_of), strict=True)
+        (sure, *cell_box(raw, place // columns, place % columns, head.stride), index)
+        for index, (place, sure, raw) in enumerate(zip(*(column.tolist() for column in columns_of), strict=True))
         if sure >= thresholds.digit
     ]
     # Of cells as sure as each other the first stays first.
     cells.sort(key=itemgetter(0), reverse=True)
-    digits = []
+    gathered = []
     while cells:
-        digit, cells = _gathered(cells, head.alphabet)
-        digits.append(digit)
-    return digits
+        digit, cells = _gathered(cells)
+        gathered.append(digit)
+    # Each cell's probabilities, weighted by how sure it is: of every digit the row of those that speak of it.
+    speaks = np.zeros((len(gathered), len(odds)), odds.dtype)
+    for row, (_, _, members) in enumerate(gathered):
+        for sure, index in members:
+            speaks[row, index] = sure
+    votes = (speaks / (1 + total) @ odds).tolist()
+    return [_voted(sure, box, their, head.alphabet) for (sure, box, _), their in zip(gathered, votes, strict=True)]
 
 
-Cell = tuple[float, float, float, float, float, float, list[float]]
-"""A cell that is heard: its probability of being any digit, its box x, y, width, height, the weight of its votes, and
-these, for each character the odds against none."""
+Cell = tuple[float, float, float, float, float, int]
+"""A cell that is heard: its probability of being any digit, its box x, y, width, height, and where its odds stand."""
+
+Gathered = tuple[float, BoxXYWH, list[tuple[float, int]]]
+"""Cells that speak of one digit: the probability of the surest, their box, and of each cell its own and its place."""
 
 
 def _likely(logits: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
@@ -139,32 +151,36 @@ def _likely(logits: FloatArray, threshold: float) -> npt.NDArray[np.intp]:
     return places
 
 
-def _gathered(cells: list[Cell], alphabet: str) -> tuple[Digit, list[Cell]]:
-    """Return what the first of the cells and those that speak of the same digit say of it, and the others."""
-    first, x, y, width, height, share, odds = cells[0]
+def _gathered(cells: list[Cell]) -> tuple[Gathered, list[Cell]]:
+    """Return the first of the cells with those that speak of the same digit, and the others."""
+    first, x, y, width, height, index = cells[0]
     right, bottom, area = x + width, y + height, width * height
     weight, all_x, all_y, all_width, all_height = first, first * x, first * y, first * width, first * height
-    votes = [share * one for one in odds]
-    others = []
+    members, others = [(first, index)], []
     for cell in cells[1:]:
-        sure, left, top, wide, high, share, odds = cell
+        sure, left, top, wide, high, index = cell
+        end, low = left + wide, top + high
         # Most are beside it: they are told first.
-        if left < right and x < left + wide and top < bottom and y < top + high:
-            shared = (min(right, left + wide) - max(x, left)) * (min(bottom, top + high) - max(y, top))
+        if left < right and x < end and top < bottom and y < low:
+            # Not by min and max: calls take longer than comparing.
+            across = (end if end < right else right) - (left if left > x else x)
+            shared = across * ((low if low < bottom else bottom) - (top if top > y else y))
             if shared >= SAME_DIGIT_IOU * (area + wide * high - shared):
                 weight += sure
                 all_x += sure * left
                 all_y += sure * top
                 all_width += sure * wide
                 all_height += sure * high
-                votes = [vote + share * one for vote, one in zip(votes, odds, strict=True)]
+                members.append((sure, index))
                 continue
         others.append(cell)
+    return (first, (all_x / weight, all_y / weight, all_width / weight, all_height / weight), members), others
+
+
+def _voted(sure: float, box: BoxXYWH, votes: list[float], alphabet: str) -> Digit:
     best = max(votes)
     # There are no votes at all only where the threshold is 0.
-    confidence = first * best / (sum(votes) or 1.0)
-    box = all_x / weight, all_y / weight, all_width / weight, all_height / weight
-    return Digit(alphabet[votes.index(best)], confidence, box), others
+    return Digit(alphabet[votes.index(best)], sure * best / (sum(votes) or 1.0), box)
 
 
 def group(digits: list[Digit]) -> list[Line]:
