@@ -105,6 +105,16 @@ def test_the_model_of_an_int8_network_is_that_network(kind: type) -> None:
         np.testing.assert_array_equal(back[name], value)
 
 
+def test_weights_that_follow_the_flatbuffer_are_found() -> None:
+    # As in digitcam-s, the largest; 127 levels a channel are about 40 dB.
+    bundle = open_bundle("digitcam-s")
+    network = Network(bundle.read("model.fp32.onnx"))
+    found = TfliteInt8(bundle.read("model.int8.tflite"), network).quantised
+    for layer in network.layers:
+        if layer.weights:
+            assert snr_db(network.constants[layer.weights], found[layer.name].weights) > 30
+
+
 def test_a_ruined_scale_is_caught_and_its_layer_named(tmp_path: Path) -> None:
     shipped = open_bundle("canvas")
     layer = "blocks.0.first.0"

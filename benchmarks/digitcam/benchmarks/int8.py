@@ -125,7 +125,7 @@ class TfliteInt8:
         from ai_edge_litert import schema_py_generated as schema
 
         model = schema.ModelT.InitFromPackedBuf(data)
-        self._network, self._model, self._graph = network, model, model.subgraphs[0]
+        self._data, self._network, self._model, self._graph = data, network, model, model.subgraphs[0]
         operators = [(kind, op) for kind, op in self._operators(schema) if self._is_layer(kind, op)]
         if len(operators) != len(network.layers):
             raise ModelError(f"int8.tflite: has {len(operators)} layers, fp32.onnx {len(network.layers)}: export again")
@@ -182,7 +182,9 @@ class TfliteInt8:
         return Quantised(weights, bias, rounding)
 
     def _values(self, index: int) -> Any:
-        return self._model.buffers[self._graph.tensors[index].buffer].data
+        buffer = self._model.buffers[self._graph.tensors[index].buffer]
+        # Of a larger model the weights follow the flatbuffer; an offset of 1 is a placeholder.
+        return self._data[buffer.offset : buffer.offset + buffer.size] if buffer.offset > 1 else buffer.data
 
 
 def _check_shape(format: str, weights: FloatArray, layer: Layer, network: Network) -> None:

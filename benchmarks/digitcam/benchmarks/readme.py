@@ -12,6 +12,8 @@ import msgspec
 
 from digitcam.benchmarks.results import (
     AccuracyResult,
+    DebugResult,
+    FormatAccuracy,
     LatencyResult,
     Peer,
     PeersResult,
@@ -42,7 +44,7 @@ def accuracy_table(results: Path) -> str:
     """Return the accuracy table of `canvas`."""
     result = read_result(results / "canvas-accuracy.json", AccuracyResult)
     rows = [
-        "| data (test split) | format | sequence | character | localisation | IoU | against float | flips lost / won |",
+        "| data (test split) | format | sequence | character | localisation | IoU | points against float (95 %) | flips lost / won |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for data in result.data_sets:
@@ -51,7 +53,7 @@ def accuracy_table(results: Path) -> str:
             rows.append(
                 f"| {data.data}, {data.images:,} images | {format} | {m.sequence_accuracy:.4f} | "
                 f"{m.character_accuracy:.4f} | {m.localisation_error_px2:.3f} px² | {m.iou:.3f} | "
-                f"{found.difference:+.2f} points | {len(found.lost)} / {len(found.won)} |"
+                f"{_difference(found)} | {len(found.lost)} / {len(found.won)} |"
             )
     s = result.subject
     note = (
@@ -64,21 +66,52 @@ def accuracy_table(results: Path) -> str:
 def world_table(results: Path) -> str:
     """Return what the networks for photographs read, float and int8 on the same images."""
     rows = [
-        "| images | network | fp32 | int8.onnx | int8.tflite | IoU | accepted though wrong |",
-        "|---|---|---|---|---|---|---|",
+        "| images | network | fp32 | int8.onnx: points against it (95 %) | int8.tflite | IoU | accepted | accepted though wrong |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for label, file, name in WORLD:
         for network in SHIPPED[1:]:
             found = read_result(results / f"{network}-{file}.json", AccuracyResult)
             data = next(data for data in found.data_sets if data.data == name)
             float_, onnx, tflite = (data.formats[format] for format in ("fp32.onnx", "int8.onnx", "int8.tflite"))
-            shares = " | ".join(f"{one.metrics.sequence_accuracy:.4f}" for one in (float_, onnx, tflite))
             boxes = f"{tflite.metrics.iou:.3f}" if name in BOXED else "-"
-            rows.append(f"| {data.images:,} {label} | {network} | {shares} | {boxes} | {tflite.wrongly_accepted:.2%} |")
+            rows.append(
+                f"| {data.images:,} {label} | {network} | {float_.metrics.sequence_accuracy:.4f} | {_difference(onnx)} | "
+                f"{_difference(tflite)} | {boxes} | {tflite.accepted:.1%} | {tflite.wrongly_accepted:.2%} |"
+            )
     note = (
-        "Share of images on which exactly the right number was read, or rightly none; IoU of the number's box and the "
-        "share of confident errors for int8.tflite. From `benchmarks/results/NAME-world.json` and `NAME-svhn.json`."
+        "fp32: share of images on which exactly the right number was read, or rightly none; both float formats read the "
+        "same. int8: what is lost or won, on the same images. Last three columns for int8.tflite: IoU of the number's "
+        "box, share of images with an accepted reading, and with one that is wrong. "
+        "From `benchmarks/results/NAME-world.json` and `NAME-svhn.json`."
     )
+    return "\n".join([*rows, "", note])
+
+
+def _difference(found: FormatAccuracy) -> str:
+    """Return the points that a format differs from float by, with their interval."""
+    if found.interval is None:
+        return f"{found.difference:+.2f}"
+    low, high = found.interval
+    return f"{found.difference:+.2f} ({low:+.2f} to {high:+.2f})"
+
+
+def debug_table(results: Path) -> str:
+    """Return in which layer each int8 network loses most, and what keeping it in float would buy and cost."""
+    rows = [
+        "| network | format | logits, boxes | worst layer | loses | in float it buys | and costs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in SHIPPED:
+        result = read_result(results / f"{name}-debug.json", DebugResult)
+        for format, found in result.formats.items():
+            outputs = ", ".join(f"{found.outputs_db[output]:.0f}" for output in ("logits", "boxes"))
+            worst = found.layers[0]
+            rows.append(
+                f"| {name} | {format} | {outputs} dB | `{worst.name}` | {worst.own_db:.0f} dB | {worst.buys:.0%} of the "
+                f"error | {worst.bytes / 1e3:.0f} kB, {worst.macs / 1e6:.1f} of {result.subject.macs / 1e6:.1f} MMAC |"
+            )
+    note = "Signal-to-noise ratios against float on validation images; from `benchmarks/results/NAME-debug.json`."
     return "\n".join([*rows, "", note])
 
 
@@ -231,6 +264,7 @@ def _numbers(sequence: float, character: float | None, localisation: float | Non
 TABLES: dict[str, Callable[[Path], str]] = {
     "accuracy": accuracy_table,
     "world": world_table,
+    "debug": debug_table,
     "latency": latency_table,
     "training": training_table,
     "peers": peers_table,
