@@ -155,7 +155,7 @@ def shipped_weights(layer: str) -> int:
 
 @pytest.mark.slow
 def test_calibration_on_black_images_is_caught_and_told(tmp_path: Path) -> None:
-    bundle = with_files("digitcam-n", tmp_path / "black", {"model.int8.onnx": calibrated_on_black("digitcam-n")})
+    bundle = with_files("canvas", tmp_path / "black", {"model.int8.onnx": calibrated_on_black("canvas")})
     (measured,) = accuracy([bundle], ["glyphs-variable"], "validation", 20, say=lambda _: None)
     with pytest.raises(GateError, match=r"int8\.onnx: loses"):
         check_drop(measured, 0.3)
