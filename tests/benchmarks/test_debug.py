@@ -154,6 +154,7 @@ def shipped_weights(layer: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.mnist
 def test_calibration_on_black_images_is_caught_and_told(tmp_path: Path) -> None:
     bundle = with_files("canvas", tmp_path / "black", {"model.int8.onnx": calibrated_on_black("canvas")})
     (measured,) = accuracy([bundle], ["glyphs-variable"], "validation", 20, say=lambda _: None)
