@@ -82,6 +82,8 @@ def test_boxes_are_those_of_the_frame() -> None:
     digits, box = describe(line, Letterbox(0.5, 0.25, 4, 8).to_frame)
     assert digits == (ReadDigit("4", 0.9123, (12.0, 48.0, 60.0, 160.0)),)
     assert box == (12.0, 48.0, 60.0, 160.0)
+    # Where there is nothing, it is not where the letterbox begins either.
+    assert describe(Line(()), Letterbox(0.5, 0.25, 4, 8).to_frame) == ((), (0, 0, 0, 0))
 
 
 def test_an_unknown_key_is_refused() -> None:

@@ -102,13 +102,15 @@ def decode_reading(line: bytes | str) -> Reading:
 def describe(line: Line, to_frame: Callable[[BoxXYWH], BoxXYWH]) -> tuple[tuple[ReadDigit, ...], BoxXYWH]:
     """Return a decoded line's digits and box in pixels of the frame, rounded to 0.01 px and 0.0001.
 
+    The box of a line without digits is zeros.
+
     to_frame
         Maps a box in pixels of the network's input to pixels of the frame.
     """
     digits = tuple(
         ReadDigit(digit.value, round(digit.confidence, 4), _rounded(to_frame(digit.box_xywh))) for digit in line.digits
     )
-    return digits, _rounded(to_frame(line.box_xywh))
+    return digits, _rounded(to_frame(line.box_xywh)) if digits else (0.0, 0.0, 0.0, 0.0)
 
 
 def _rounded(box: BoxXYWH) -> BoxXYWH:
