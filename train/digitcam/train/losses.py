@@ -61,7 +61,7 @@ def grid_targets(labels: Tensor, boxes: Tensor, rows: int, columns: int, stride:
     free
         bool [B, rows, columns]: the cell's class does not count.
     target
-        float32 [B, N, rows, columns, 4]: what the box output must be for each digit, see `core.decode.cell_boxes`.
+        float32 [B, N, rows, columns, 4]: what the box output must be for each digit, see `core.decode.cell_box`.
     """
     steps = [torch.arange(n, device=boxes.device) for n in (rows, columns)]
     y, x = torch.meshgrid(*steps, indexing="ij")
@@ -87,7 +87,7 @@ def grid_loss(
 
     Of several processes' losses the mean is that of their batches together: the cells of all are counted.
 
-    Class: cross entropy over digits and "none". Box: smooth L1 (Girshick 2015, beta 0.05) on `cell_boxes`' form.
+    Class: cross entropy over digits and "none". Box: smooth L1 (Girshick 2015, beta 0.05) on `cell_box`' form.
     """
     logits, places = output
     none = len(head.alphabet)
