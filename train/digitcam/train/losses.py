@@ -87,7 +87,7 @@ def grid_loss(
 
     Of several processes' losses the mean is that of their batches together: the cells of all are counted.
 
-    Class: cross entropy over digits and "none". Box: smooth L1 (Girshick 2015, beta 0.05) on `cell_box`' form.
+    Class: cross entropy over digits and "none". Box: smooth L1 (Girshick 2015, beta 0.05) on `cell_box`'s form.
     """
     logits, places = output
     none = len(head.alphabet)
