@@ -126,7 +126,7 @@ def test_chromium_opens_it_on_a_phone_in_the_dark_and_it_asks_for_nothing(page: 
     assert js("getComputedStyle(document.body).backgroundColor") == "rgb(12, 14, 18)"
     # Every part of the list is there, all have a table or a plot.
     parts = js("[...document.querySelectorAll('nav a')].map(a => document.querySelector(a.hash)?.id)")
-    wanted = "accuracy latency sweep debug peers running outputs training history machines"
+    wanted = "accuracy latency sweep debug peers running outputs flash training history machines"
     assert parts == wanted.split()
     assert js(f"{parts}.every(id => document.querySelector(`#${{id}} table, #${{id}} svg`))")
     # What a screen reader needs.
