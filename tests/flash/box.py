@@ -199,5 +199,9 @@ class Box:
         """Return all that is in the root."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*"))
 
+    def disk(self) -> list[str]:
+        """Return all that lies on the disk; below run/ the runner writes meanwhile."""
+        return [path for path in self.tree() if not path.startswith("run")]
+
 
 UNITS = ("digitcam-trial.service", "digitcam.service")

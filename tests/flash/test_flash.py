@@ -186,9 +186,9 @@ def test_what_comes_damaged_is_sent_once_more(device: SshBox, tmp_path: Path, ti
 
 @pytest.fixture
 def untouched(device: SshBox) -> Iterator[SshBox]:
-    before = device.box.tree(), device.box.unit().get("MainPID")
+    before = device.box.disk(), device.box.unit().get("MainPID")
     yield device
-    assert (device.box.tree(), device.box.unit().get("MainPID")) == before
+    assert (device.box.disk(), device.box.unit().get("MainPID")) == before
 
 
 @pytest.mark.parametrize(("what", "other"), [("machine", "riscv64"), ("python", "3.9")])
