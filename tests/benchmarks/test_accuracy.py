@@ -21,7 +21,6 @@ from digitcam.benchmarks.results import (
 from digitcam.benchmarks.statistics import paired_interval
 from digitcam.cli import cli
 from digitcam.core.bundle import SHIPPED, Bundle, open_bundle, write_bundle
-from digitcam.core.card import FORMATS
 from digitcam.core.errors import (
     BenchmarkInvalidError,
     ConfigError,
@@ -31,6 +30,7 @@ from digitcam.core.errors import (
     SinkError,
     SourceError,
 )
+from digitcam.core.formats import FORMATS
 from digitcam.train.canvas import CanvasData
 from digitcam.train.evaluate import Results
 

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from digitcam.core.archive import Archive, archive_of, is_plain
 from digitcam.core.bundle import SHIPPED, SIGNATURE, open_bundle, write_bundle
-from digitcam.core.card import FORMATS, encode_card
+from digitcam.core.card import encode_card
 from digitcam.core.errors import ConfigError, ModelError, SinkError
+from digitcam.core.formats import FORMATS
 from digitcam.core.packing import check_signable, pack, put_signature, unpack
 
 

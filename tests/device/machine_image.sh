@@ -50,18 +50,10 @@ bootstrap() {
 put() { install -D -m "${2:-644}" /dev/stdin "$root$1"; }
 
 camera() {
-  # Compiled by hand: dkms would be some packages more for one module of one file.
   mkdir -p "$root/opt/v4l2loopback"
   cp /etc/resolv.conf "$root/etc/"
   cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-  enter env -C /opt/v4l2loopback bash -ec '
-    kernel=$(basename /lib/modules/*)
-    apt-get update -qq
-    apt-get download -qq v4l2loopback-dkms
-    dpkg -x v4l2loopback-dkms_*.deb .
-    sources=$(echo "$PWD"/usr/src/v4l2loopback-*)
-    make -s -C "/lib/modules/$kernel/build" "M=$sources" modules
-    install -D "$sources/v4l2loopback.ko" "/lib/modules/$kernel/updates/v4l2loopback.ko"'
+  enter env -C /opt/v4l2loopback bash -ec "$(<"$here/build_v4l2loopback.sh")"
   depmod -b "$root" "$(basename "$root"/lib/modules/*)"
   rm -rf "$root/opt/v4l2loopback"
   echo v4l2loopback | put /etc/modules-load.d/camera.conf

@@ -55,16 +55,8 @@ START
   enter python3 -m venv /opt/digitcam
   enter PIP_CERT=/etc/ssl/certs/ca-certificates.crt /opt/digitcam/bin/pip install --quiet \
     numpy click msgspec opencv-python-headless ai-edge-litert
-  # Compiled by hand: dkms would be some packages more for one module of one file.
-  enter env -C /opt/v4l2loopback bash -ec '
-    kernel=$(basename /lib/modules/*)
-    apt-get update -qq
-    apt-get download -qq v4l2loopback-dkms
-    dpkg -x v4l2loopback-dkms_*.deb .
-    sources=$(echo "$PWD"/usr/src/v4l2loopback-*)
-    make -s -C "/lib/modules/$kernel/build" "M=$sources" modules
-    install -D "$sources/v4l2loopback.ko" "/lib/modules/$kernel/updates/v4l2loopback.ko"
-    depmod "$kernel"'
+  enter env -C /opt/v4l2loopback bash -ec "$(<"$here/build_v4l2loopback.sh")"
+  enter bash -ec 'depmod "$(basename /lib/modules/*)"'
   umount "$root/proc"
   # Half of it is room to spare, a hole in the file.
   truncate --size 3G "$image.new"

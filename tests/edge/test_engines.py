@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from digitcam.core.bundle import SHIPPED, Bundle, open_bundle, write_bundle
-from digitcam.core.card import FORMATS, GridHead
+from digitcam.core.card import GridHead
 from digitcam.core.errors import ConfigError, ModelError
+from digitcam.core.formats import FORMATS
 from digitcam.edge import engines
 from digitcam.edge.selftest import selftest
 

@@ -8,7 +8,7 @@ from digitcam.core import glyphs
 from digitcam.core.boxes import iou
 from digitcam.core.bundle import open_bundle
 from digitcam.core.canvas import draw_glyphs, lay_out, rng_for
-from digitcam.core.card import FORMATS
+from digitcam.core.formats import FORMATS
 from digitcam.edge.pipeline import Reader
 from digitcam.edge.sources import Frame, open_source
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from digitcam.core.bundle import open_bundle
-from digitcam.core.card import FORMATS, GridHead
+from digitcam.core.card import GridHead
+from digitcam.core.formats import FORMATS
 from digitcam.edge.selftest import selftest
 
 MOST_MACS = {"canvas": 60e6, "digitcam-s": 120e6, "digitcam-n": 30e6}

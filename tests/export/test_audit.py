@@ -6,8 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from digitcam.core.bundle import open_bundle, write_bundle
-from digitcam.core.card import FORMATS
 from digitcam.core.errors import GateError, ModelError
+from digitcam.core.formats import FORMATS
 from digitcam.export.audit import Audit, _onnx, audit, check
 
 

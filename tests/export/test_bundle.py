@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from digitcam.core.bundle import open_bundle
-from digitcam.core.card import FORMATS, GridHead, SlotsHead
+from digitcam.core.card import GridHead, SlotsHead
 from digitcam.core.errors import ConfigError, GateError
+from digitcam.core.formats import FORMATS
 from digitcam.core.metrics import Metrics
 from digitcam.export import onnx, parity
 from digitcam.export.audit import audit, check

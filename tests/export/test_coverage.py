@@ -7,8 +7,9 @@ from click.testing import CliRunner, Result
 
 from digitcam.cli import cli
 from digitcam.core.bundle import SHIPPED, open_bundle
-from digitcam.core.card import FORMATS, encode_card
+from digitcam.core.card import encode_card
 from digitcam.core.errors import ConfigError, ModelError
+from digitcam.core.formats import FORMATS
 from digitcam.core.metrics import Coverage, Metrics
 from digitcam.export.coverage import told
 

@@ -20,8 +20,8 @@ from digitcam.benchmarks.statistics import mcnemar, paired_interval
 from digitcam.benchmarks.subject import REFERENCE, subject
 from digitcam.core.boxes import iou
 from digitcam.core.bundle import Bundle, open_bundle
-from digitcam.core.card import FORMATS
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError, GateError
+from digitcam.core.formats import FORMATS
 from digitcam.core.measure import TARGETS, coverage
 from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import data_set, samples, size_of

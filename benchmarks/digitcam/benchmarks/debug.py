@@ -74,22 +74,24 @@ def debug(
     if importlib.util.find_spec("onnx") is None:
         raise ConfigError("bench debug needs onnx: pip install 'digitcam[export]'")
     described = subject(bundle, [REFERENCE, *formats])
-    for format in (REFERENCE, *formats):
-        engines.load(bundle, format)  # it says what is wrong with a file; the readers of graphs do not
+    # They say what is wrong with a file; the readers of graphs do not.
+    loaded = {format: engines.load(bundle, format) for format in (REFERENCE, *formats)}
     images = [letterbox(sample.image, bundle.card.input)[0] for sample in samples(data, split, count)]
     if not images:
         raise BenchmarkInvalidError(f"{data}: has no {split} images")
-    losses = {format: _losses(bundle, format, images, say) for format in formats}
+    losses = {format: _losses(bundle, format, loaded[format], images, say) for format in formats}
     return DebugResult(described, environment(), REFERENCE, data, split, len(images), losses)
 
 
-def _losses(bundle: Bundle, format: str, images: Sequence[UInt8Array], say: Callable[[str], None]) -> FormatLosses:
+def _losses(
+    bundle: Bundle, format: str, engine: engines.Engine, images: Sequence[UInt8Array], say: Callable[[str], None]
+) -> FormatLosses:
     from digitcam.benchmarks.int8 import OnnxInt8, OnnxRun, TfliteInt8
     from digitcam.benchmarks.layers import OWN, Network, weight_bytes
 
     network = Network(bundle.read(f"model.{REFERENCE}"))
     kind = TfliteInt8 if format.endswith("tflite") else OnnxInt8
-    inside, engine = kind(bundle.read(f"model.{format}"), network), engines.load(bundle, format)
+    inside = kind(bundle.read(f"model.{format}"), network)
     whole, model = OnnxRun(network.probed()), OnnxRun(network.as_int8(inside.quantised, probe=True))
     output = {layer.name: Ratio() for layer in network.layers}
     own = {layer.name: Ratio() for layer in network.layers}

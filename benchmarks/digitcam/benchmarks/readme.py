@@ -44,8 +44,8 @@ def accuracy_table(results: Path) -> str:
     """Return the accuracy table of `canvas`."""
     result = read_result(results / "canvas-accuracy.json", AccuracyResult)
     rows = [
-        "| data (test split) | format | sequence | character | localisation | IoU | points against "
-        "float (95 %) | flips lost / won |",
+        "| data (test split) | format | sequence | character | localisation | IoU "
+        "| points against float (95 %) | flips lost / won |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for data in result.data_sets:
@@ -67,8 +67,8 @@ def accuracy_table(results: Path) -> str:
 def world_table(results: Path) -> str:
     """Return what the networks for photographs read, float and int8 on the same images."""
     rows = [
-        "| images | network | fp32 | int8.onnx: points against it (95 %) | int8.tflite | IoU | "
-        "accepted | accepted though wrong |",
+        "| images | network | fp32 | int8.onnx: points against it (95 %) | int8.tflite "
+        "| IoU | accepted | accepted though wrong |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label, file, name in WORLD:
@@ -79,14 +79,13 @@ def world_table(results: Path) -> str:
             boxes = f"{tflite.metrics.iou:.3f}" if name in BOXED else "-"
             rows.append(
                 f"| {data.images:,} {label} | {network} | {float_.metrics.sequence_accuracy:.4f} | "
-                f"{_difference(onnx)} | "
-                f"{_difference(tflite)} | {boxes} | {tflite.accepted:.1%} | {tflite.wrongly_accepted:.2%} |"
+                f"{_difference(onnx)} | {_difference(tflite)} | {boxes} "
+                f"| {tflite.accepted:.1%} | {tflite.wrongly_accepted:.2%} |"
             )
     note = (
-        "fp32: share of images on which exactly the right number was read, or rightly none; both "
-        "float formats read the "
-        "same. int8: what is lost or won, on the same images. Last three columns for int8.tflite: IoU of the number's "
-        "box, share of images with an accepted reading, and with one that is wrong. "
+        "fp32: share of images on which exactly the right number was read, or rightly none; both float formats read "
+        "the same. int8: what is lost or won, on the same images. Last three columns for int8.tflite: IoU of the "
+        "number's box, share of images with an accepted reading, and with one that is wrong. "
         "From `benchmarks/results/NAME-world.json` and `NAME-svhn.json`."
     )
     return "\n".join([*rows, "", note])
@@ -112,9 +111,9 @@ def debug_table(results: Path) -> str:
             outputs = ", ".join(f"{found.outputs_db[output]:.0f}" for output in ("logits", "boxes"))
             worst = found.layers[0]
             rows.append(
-                f"| {name} | {format} | {outputs} dB | `{worst.name}` | {worst.own_db:.0f} dB | "
-                f"{worst.buys:.0%} of the "
-                f"error | {worst.bytes / 1e3:.0f} kB, {worst.macs / 1e6:.1f} of {result.subject.macs / 1e6:.1f} MMAC |"
+                f"| {name} | {format} | {outputs} dB | `{worst.name}` | {worst.own_db:.0f} dB "
+                f"| {worst.buys:.0%} of the error "
+                f"| {worst.bytes / 1e3:.0f} kB, {worst.macs / 1e6:.1f} of {result.subject.macs / 1e6:.1f} MMAC |"
             )
     note = "Signal-to-noise ratios against float on validation images; from `benchmarks/results/NAME-debug.json`."
     return "\n".join([*rows, "", note])

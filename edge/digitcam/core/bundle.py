@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from digitcam.core.archive import LARGEST_MB, Archive, is_plain
-from digitcam.core.card import FORMATS, Card, decode_card, encode_card
+from digitcam.core.card import Card, decode_card, encode_card
 from digitcam.core.errors import ConfigError, ModelError, SinkError
+from digitcam.core.formats import FORMATS
 from digitcam.core.golden import Golden, read_golden
 
 SHIPPED = Path(__file__).parents[1] / "bundles"

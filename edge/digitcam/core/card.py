@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import msgspec
 
 from digitcam.core.errors import ModelError
-from digitcam.core.formats import FORMATS as FORMATS  # where the formats are looked for, beside the files
 from digitcam.core.metrics import Coverage, Metrics
 from digitcam.core.strict_json import decode_json
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from digitcam.core.bundle import GOLDEN, Bundle, open_bundle, write_bundle
 from digitcam.core.canvas import Sample, draw_glyphs, rng_for
-from digitcam.core.card import FORMATS, Card, Training
+from digitcam.core.card import Card, Training
 from digitcam.core.errors import ConfigError
+from digitcam.core.formats import FORMATS
 from digitcam.core.golden import Golden
 from digitcam.core.metrics import Metrics
 from digitcam.export import audit, onnx, parity, tflite

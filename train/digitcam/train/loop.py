@@ -93,19 +93,12 @@ class Run:
             self.seconds = float(saved.training.get("seconds", 0))
             self.before = int(saved.training.get("before", 0))
         elif start:
-            self.before = self._begin_with(start)
+            earlier = read_checkpoint(start)
+            self.trainer.begin_with(earlier.weights, start)
+            self.before = earlier.images
         self.log: Log | None = None
         self.results: dict[str, Results] = {}
         self.began = time.monotonic()
-
-    def _begin_with(self, start: Path) -> int:
-        """Take another run's weights; return how many images they have seen."""
-        earlier = read_checkpoint(start)
-        try:
-            self.trainer.begin_with(earlier.weights)
-        except ConfigError as error:
-            raise ConfigError(f"{start}: {error}") from None
-        return earlier.images
 
     def go(self, stop: threading.Event) -> Path:
         """Train to the end, or until `stop` is set; return the checkpoint."""

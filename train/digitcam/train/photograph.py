@@ -115,16 +115,18 @@ def legible(scene: FloatArray, boxes_xywh: FloatArray, sigma: float) -> FloatArr
     """
     lacking = 1.0
     for x, y, w, h in boxes_xywh.tolist():
-        part = scene[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1]
-        spread = float(cv2.meanStdDev(part)[1][0, 0])
+        spread = float(cv2.meanStdDev(_within(scene, x, y, w, h))[1][0, 0])
         wanted = (FAINTEST + 0.7 * sigma) * float(np.interp(h, SMALL, (2.0, 1.0)))
         lacking = max(lacking, wanted / max(spread, 1.0))
     if lacking == 1.0:
         return scene
-    x, y, w, h = union(boxes_xywh).tolist()
-    middle = np.float32(scene[int(y) : int(y + h) + 1, int(x) : int(x + w) + 1].mean())
+    middle = np.float32(_within(scene, *union(boxes_xywh).tolist()).mean())
     # So that neither ink nor ground is cut off, however dark or bright it was.
     return np.asarray((scene - middle) * np.float32(min(lacking, 5.0)) + np.clip(middle, 70, 185), dtype=np.float32)
+
+
+def _within(scene: FloatArray, x: float, y: float, width: float, height: float) -> FloatArray:
+    return scene[int(y) : int(y + height) + 1, int(x) : int(x + width) + 1]
 
 
 def photograph(scene: FloatArray, boxes_xywh: FloatArray, digit_height: float, rng: np.random.Generator) -> UInt8Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -115,8 +116,8 @@ class Trainer:
         """Return all that a checkpoint needs, beside the average, to go on at `step`."""
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "step": step}
 
-    def begin_with(self, weights: dict[str, Tensor]) -> None:
-        """Begin with the weights of another run of the same network.
+    def begin_with(self, weights: dict[str, Tensor], where: Path) -> None:
+        """Begin with the weights of another run of the same network, read from `where`.
 
         Raises
         ------
@@ -126,7 +127,8 @@ class Trainer:
         try:
             self.average.load_state_dict(weights)
         except RuntimeError:
-            raise ConfigError("they are of another network: [network], [head] and [input] must be the same") from None
+            mend = "[network], [head] and [input] must be the same"
+            raise ConfigError(f"{where}: they are of another network: {mend}") from None
         self.network.load_state_dict(weights)
 
     def resume(self, saved: Checkpoint) -> int:

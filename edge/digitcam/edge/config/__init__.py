@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from digitcam.core.card import FORMATS
 from digitcam.core.errors import ConfigError
+from digitcam.core.formats import FORMATS
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.config.outputs import HardFrames, History, Webhook
 from digitcam.edge.config.place import explain

@@ -113,16 +113,17 @@ def _commands(run: RunConfig, config: Mqtt) -> dict[str, dict[str, Any]]:
             "entity_category": "diagnostic",
         },
     }
+    if any(map(run.rules_of, run.numbers)):
+        entities["refused"] = {
+            "name": "Number not set",
+            "icon": "mdi:pencil-off",
+            "state_topic": f"{config.topic}/diagnostics",
+            # A state has 255 signs at most.
+            "value_template": "{{ (value_json.refused or 'none')[:255] }}",
+            "entity_category": "diagnostic",
+        }
     for region in run.numbers:
         if run.rules_of(region):
-            entities["refused"] = {
-                "name": "Number not set",
-                "icon": "mdi:pencil-off",
-                "state_topic": f"{config.topic}/diagnostics",
-                # A state has 255 signs at most.
-                "value_template": "{{ (value_json.refused or 'none')[:255] }}",
-                "entity_category": "diagnostic",
-            }
             below = f"{region}/" if region else ""
             entities[f"{region}_set_value" if region else "set_value"] = {
                 "platform": "text",
