@@ -376,10 +376,10 @@ def test_an_archive_holds_what_was_put_in(files: dict[str, bytes]) -> None:
 def test_a_full_disk_leaves_no_part_of_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "new"
 
-    def full(path: Path, data: bytes) -> int:
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SinkError) as caught:
         write_bundle(path, open_bundle("canvas").card, {"model.int8.onnx": b"12"})
     told = "cannot write the bundle: No space left on device: make room or give another --out"

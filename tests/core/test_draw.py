@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,10 @@ def test_a_full_disk_keeps_the_picture_that_was_there(tmp_path: Path, monkeypatc
     path = tmp_path / "a.png"
     path.write_bytes(b"before")
 
-    def full(path: Path, data: bytes) -> int:
-        path.touch()
+    def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SinkError) as caught:
         write_image(path, np.zeros((2, 2), np.uint8))
     assert str(caught.value) == f"{path}: cannot write: No space left on device"

@@ -13,9 +13,9 @@ image=$lab/disk.ext4
 
 fail() { echo "machine_image: $*" >&2; exit 1; }
 [[ $(id -u) == 0 ]] || fail "a chroot needs root: run it with sudo"
-for tool in depmod mmdebstrap mke2fs ssh-keygen unshare "$emulator"; do
+for tool in arch-test depmod mmdebstrap mke2fs ssh-keygen unshare "$emulator"; do
   command -v "$tool" >/dev/null ||
-    fail "no $tool: apt install kmod mmdebstrap debian-archive-keyring e2fsprogs openssh-client qemu-user-static util-linux"
+    fail "no $tool: apt install arch-test kmod mmdebstrap debian-archive-keyring e2fsprogs openssh-client qemu-user-static util-linux"
 done
 [[ -x $python ]] || fail "no $python: run 'make test' first, or set VENV"
 
@@ -37,7 +37,7 @@ enter() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME
 
 bootstrap() {
   # Of the modules only those that the root is mounted with go into the initial ramdisk.
-  mmdebstrap --quiet --arch=arm64 --variant=minbase --aptopt='APT::Install-Recommends "false"' \
+  mmdebstrap --quiet --arch=arm64 --format=tar --variant=minbase --aptopt='APT::Install-Recommends "false"' \
     --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" && echo MODULES=list >"$1/etc/initramfs-tools/conf.d/machine"' \
     --essential-hook='printf "%s\n" virtio_pci virtio_blk ext4 virtio_net >"$1/etc/initramfs-tools/modules"' \
     --include=ca-certificates,cloud-init,dbus,gcc,iproute2,kmod,linux-headers-arm64,linux-image-arm64,make \

@@ -103,7 +103,7 @@ def test_the_frame_and_what_was_read_of_it(tmp_path: Path) -> None:
 
 def test_the_oldest_go_and_files_of_others_stay(tmp_path: Path) -> None:
     (tmp_path / "hard-of-mine.png").touch()
-    (tmp_path / "hard-20260301T120000123456Z-000000.part").touch()  # of a process that was killed
+    (tmp_path / "hard-20260301T120000123456Z-000000.png.part").touch()  # of a process that was killed
     with sink(tmp_path, keep=2) as opened:
         for seq in range(4):
             opened.send(frame(seq, seq), [outcome("1", "low_confidence")])

@@ -164,7 +164,7 @@ written = []
 
 def replace(self, target, move=Path.replace):
     written.append(self.name)
-    if written.count("checkpoint.part") == 2:
+    if written.count("checkpoint.pt.part") == 2:
         print("here", flush=True)
         time.sleep(600)
     return move(self, target)
@@ -186,9 +186,9 @@ def test_a_run_killed_while_writing_loses_an_interval(unbroken: Path, tmp_path: 
     assert read_checkpoint(path).images == 80
     # Killed between the log's line and its checkpoint, the run takes those steps again.
     assert [line["images"] for line in log_of(path)] == [80, 160]
-    assert (tmp_path / "checkpoint.part").exists()
+    assert (tmp_path / "checkpoint.pt.part").exists()
     assert_the_same_run(loop.train(TINY, tmp_path, resume=True), unbroken)
-    assert not (tmp_path / "checkpoint.part").exists()
+    assert not (tmp_path / "checkpoint.pt.part").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,7 +7,6 @@ Every file is checked against the card's SHA-256 when it is read. Beside the car
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from digitcam.core.card import Card, decode_card, encode_card
 from digitcam.core.errors import ConfigError, ModelError, SinkError
 from digitcam.core.formats import FORMATS
 from digitcam.core.golden import Golden, read_golden
+from digitcam.core.whole import write_folder
 
 SHIPPED = Path(__file__).parents[1] / "bundles"
 CARD, GOLDEN, SIGNATURE = "card.json", "golden.npz", "card.json.sig"
@@ -126,16 +126,9 @@ def write_bundle(path: Path, card: Card, files: Mapping[str, bytes]) -> Card:
         raise ConfigError(f"{path}: exists already: remove it or give another --out")
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     card = msgspec.structs.replace(card, files=hashes)
-    part = path.with_name(path.name + ".part")
     try:
-        # What a killed export left may hold other files.
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        for name, data in {**files, CARD: encode_card(card)}.items():
-            (part / name).write_bytes(data)
-        part.rename(path)
+        write_folder(path, {**files, CARD: encode_card(card)}.items())
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise SinkError(f"{path}: cannot write the bundle: {error.strerror}: make room or give another --out") from None
     return card
 

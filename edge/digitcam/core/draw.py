@@ -11,6 +11,7 @@ import numpy as np
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import ConfigError, SinkError
 from digitcam.core.reading import Reading
+from digitcam.core.whole import write_file
 
 _ACCEPTED, _REJECTED, _DIGIT = (80, 220, 80), (60, 60, 240), (220, 180, 60)
 
@@ -74,12 +75,8 @@ def write_image(path: Path, image: UInt8Array) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         done, data = cv2.imencode(path.suffix or ".", image)
-        part = path.with_name(path.name + ".part")
-        try:
-            part.write_bytes(data.tobytes())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        if done:
+            write_file(path, data.data)
     except OSError as error:
         raise SinkError(f"{path}: cannot write: {error.strerror}") from None
     except cv2.error:

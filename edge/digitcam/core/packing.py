@@ -1,16 +1,15 @@
-"""Bundles as folders, as archives, and signed: what is written is whole and on the disk, or not there at all."""
+"""Bundles as folders, as archives, and signed."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from digitcam.core.archive import archive_of
 from digitcam.core.bundle import CARD, SHIPPED, SIGNATURE, Bundle
 from digitcam.core.errors import ConfigError, SinkError
+from digitcam.core.whole import write_file, write_folder
 
 
 def unpack(bundle: Bundle, folder: Path) -> None:
@@ -29,20 +28,8 @@ def unpack(bundle: Bundle, folder: Path) -> None:
     """
     _must_not_exist(folder)
     bundle.verify()
-    part = folder.with_name(folder.name + ".part")
-    try:
-        _remove(part)
-        part.mkdir(parents=True)
-        for name, data in _contents(bundle):
-            _write(part / name, data)
-        _sync(part)
-        part.rename(folder)
-        _sync(folder.parent)
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
-    finally:
-        with suppress(OSError):
-            _remove(part)
+    with _writing(folder):
+        write_folder(folder, _contents(bundle))
 
 
 def pack(bundle: Bundle, path: Path) -> None:
@@ -57,7 +44,8 @@ def pack(bundle: Bundle, path: Path) -> None:
     """
     _must_not_exist(path)
     bundle.verify()
-    _replace(path, archive_of(dict(_contents(bundle))))
+    with _writing(path):
+        write_file(path, archive_of(dict(_contents(bundle))))
 
 
 def check_signable(bundle: Bundle, anew: bool) -> None:
@@ -86,10 +74,11 @@ def put_signature(bundle: Bundle, signature: bytes) -> None:
     SinkError
         When it cannot be written.
     """
-    if bundle.path.is_dir():
-        _replace(bundle.path / SIGNATURE, signature)
-    else:
-        _replace(bundle.path, archive_of({**dict(_contents(bundle)), SIGNATURE: signature}))
+    with _writing(bundle.path):
+        if bundle.path.is_dir():
+            write_file(bundle.path / SIGNATURE, signature)
+        else:
+            write_file(bundle.path, archive_of({**dict(_contents(bundle)), SIGNATURE: signature}))
 
 
 def _contents(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
@@ -106,41 +95,9 @@ def _must_not_exist(path: Path) -> None:
         raise ConfigError(f"{path}: exists already: remove it or give another --out")
 
 
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        _write(part, data)
-        part.replace(path)
-        _sync(path.parent)
+        yield
     except OSError as error:
-        raise _cannot_write(path, error) from None
-    finally:
-        with suppress(OSError):
-            _remove(part)
-
-
-def _cannot_write(path: Path, error: OSError) -> SinkError:
-    return SinkError(f"{path}: cannot write: {error.strerror}: choose another place or make room")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove(part: Path) -> None:
-    if part.is_dir() and not part.is_symlink():
-        shutil.rmtree(part)
-    else:
-        part.unlink(missing_ok=True)
+        raise SinkError(f"{path}: cannot write: {error.strerror}: choose another place or make room") from None

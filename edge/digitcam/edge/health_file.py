@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from digitcam.core.whole import write_file
 from digitcam.edge.health import Health
 from digitcam.edge.sinks.notices import Notices
 
@@ -78,10 +79,8 @@ def written(health: Health) -> Iterator[None]:
     notices = Notices(str(path))
 
     def write() -> None:
-        part = path.with_name(f".{NAME}")
         try:
-            part.write_bytes(msgspec.json.encode(vitals(health)) + b"\n")
-            part.replace(path)
+            write_file(path, msgspec.json.encode(vitals(health)) + b"\n")
             notices.clear("written again")
         except OSError as error:
             notices.tell(f"cannot write it: {error.strerror}: reading goes on")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from digitcam.core.errors import ConfigError, SinkError
+from digitcam.core.whole import write_file
 from digitcam.flash import cloudinit
 from digitcam.flash.payload import PAYLOAD, Payload
 
@@ -153,12 +153,7 @@ def describe(boot: Path, files: Mapping[str, bytes | Path]) -> list[str]:
 
 def _put(path: Path, content: bytes | Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        file.write(content if isinstance(content, bytes) else content.read_bytes())
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    write_file(path, content if isinstance(content, bytes) else content.read_bytes())
 
 
 def _same(path: Path, content: bytes | Path) -> bool:

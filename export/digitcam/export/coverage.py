@@ -10,6 +10,7 @@ from digitcam.core.bundle import CARD, Bundle
 from digitcam.core.card import Card, encode_card
 from digitcam.core.errors import ConfigError, ModelError
 from digitcam.core.metrics import Coverage
+from digitcam.core.whole import write_file
 from digitcam.export.acceptance import coverages
 from digitcam.export.parity import read_format
 from digitcam.train.data import samples
@@ -52,10 +53,8 @@ def write_coverage(bundle: Bundle, count: int | None = None, say: Callable[[str]
     for format, covered in card.coverage.items():
         say(f"{format}: {', '.join(map(told, covered))}")
     path = bundle.path / CARD
-    part = path.with_suffix(".part")
     try:
-        part.write_bytes(encode_card(card))
-        part.replace(path)
+        write_file(path, encode_card(card))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
     return card

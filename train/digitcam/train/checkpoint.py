@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from digitcam.core.errors import ModelError, SinkError
+from digitcam.core.whole import write_file
 from digitcam.train.recipe import Recipe, to_recipe
 
 
@@ -44,20 +44,11 @@ def write_checkpoint(
     # Into memory first: of a file that cannot be written, torch tells neither the name nor the reason.
     whole = io.BytesIO()
     torch.save(data, whole)
-    part = path.with_suffix(".part")
     try:
-        with part.open("wb") as file:
-            file.write(whole.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_file(path, whole.getbuffer())
     except OSError as error:
-        part.unlink(missing_ok=True)
         kept = "the one before it is whole" if path.exists() else "make room or give another --out"
         raise SinkError(f"{path}: cannot write the checkpoint: {error.strerror}: {kept}") from None
-    except BaseException:  # a second Ctrl-C
-        part.unlink(missing_ok=True)
-        raise
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import SinkError
+from digitcam.core.whole import write_file
 from digitcam.train.curves import read_log
 
 LINE_EVERY_S = 60
@@ -86,11 +87,9 @@ class Log:
         self.path, self.board_path = out / "log.jsonl", out / "tensorboard"
         # A run that was killed may have logged steps that it takes again.
         kept = [line for line in read_log(self.path) if line["images"] <= done]
-        part = self.path.with_suffix(".part")
         with _writing(self.path):
             out.mkdir(parents=True, exist_ok=True)
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            part.replace(self.path)
+            write_file(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         with _writing(self.board_path):
             self.board = SummaryWriter(str(self.board_path), purge_step=done + 1)
 

@@ -36,6 +36,7 @@ from digitcam.benchmarks.results.subject import SCHEMA, Subject
 from digitcam.core.errors import BenchmarkInvalidError, SinkError
 from digitcam.core.metrics import Coverage
 from digitcam.core.strict_json import decode_json
+from digitcam.core.whole import write_file
 
 __all__ = [
     "SCHEMA",
@@ -106,11 +107,9 @@ def write_result(path: Path, result: Result) -> None:
     SinkError
         When it cannot be written; an earlier file stays.
     """
-    part = path.with_suffix(".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-        part.replace(path)
+        write_file(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     except OSError as error:
         raise SinkError(f"{path}: cannot write the result: {error.strerror}") from None
 

@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from digitcam.core.errors import SinkError
+from digitcam.core.whole import write_file
 from digitcam.edge.config.outputs import DISAGREES, HardFrames
 from digitcam.edge.outcome import Outcome
 from digitcam.edge.recorded import png_of
@@ -26,7 +27,7 @@ from digitcam.edge.sinks.notices import Notices
 from digitcam.edge.sources import Frame
 
 SCHEMA = 1
-_OURS = re.compile(r"hard-\d{8}T\d{12}Z-\d+\.(png|json|part)")
+_OURS = re.compile(r"hard-\d{8}T\d{12}Z-\d+\.(png|json)(\.part)?")
 
 
 def hard(outcome: Outcome, reasons: Sequence[str]) -> str:
@@ -90,18 +91,13 @@ class HardFramesSink:
     def _keep(self, frame: Frame, line: bytes) -> None:
         """Write a frame and its line, and remove the oldest; OSError when that fails, and then neither is there."""
         name = f"hard-{frame.ts.astimezone(timezone.utc):%Y%m%dT%H%M%S%f}Z-{frame.seq:06}"
-        part, json, picture = (self.folder / f"{name}.{ending}" for ending in ("part", "json", "png"))
+        json = self.folder / f"{name}.json"
         try:
-            for path, data in ((json, line), (picture, png_of(frame.image))):
-                with part.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                part.replace(path)
+            write_file(json, line)
+            write_file(json.with_suffix(".png"), png_of(frame.image))
         except OSError:
-            for path in (part, json):
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+            with suppress(OSError):
+                json.unlink(missing_ok=True)
             raise
         for old in self._list("png")[: -self.config.keep]:
             old.unlink(missing_ok=True)

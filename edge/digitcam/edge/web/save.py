@@ -17,6 +17,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from digitcam.core.errors import ConfigError, SinkError
+from digitcam.core.whole import sync_folder
 from digitcam.edge.config import ConfigFile, load_config
 from digitcam.edge.config.regions import Name, Region
 from digitcam.edge.regions import cut
@@ -242,11 +243,7 @@ def _replace(path: Path, text: str, file: ConfigFile) -> None:
         except ConfigError as error:
             raise ConfigError(str(error).replace(str(beside), str(path))) from None
         beside.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         mend = f"let the user that digitcam runs as write the folder {path.parent}, or put the regions in by hand"
         raise SinkError(f"{path}: cannot write: {error.strerror}: {mend}") from None
