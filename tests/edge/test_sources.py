@@ -1,5 +1,7 @@
 import os
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -41,11 +43,39 @@ def test_one_bad_image_does_not_stop_the_others(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().err == f"digitcam: {tmp_path / 'b.png'}: is empty\n"
 
 
+def noise() -> np.ndarray:
+    return np.repeat(np.random.default_rng(1).integers(0, 255, (48, 64, 1)).astype(np.uint8), 3, axis=2)
+
+
+def encoded(ending: str, *flags: int) -> bytes:
+    return cv2.imencode(ending, noise(), flags)[1].tobytes()
+
+
+def with_thumbnail(jpeg: bytes) -> bytes:
+    """Put a whole small JPEG into a segment, as cameras do."""
+    small = cv2.imencode(".jpg", picture())[1].tobytes()
+    return jpeg[:2] + b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small + jpeg[2:]
+
+
+def of_many_pixels() -> bytes:
+    """Return a PNG whose header says 40,000 x 40,000 pixels."""
+    png = bytearray(encoded(".png"))
+    png[16:24] = struct.pack(">II", 40_000, 40_000)
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    return bytes(png)
+
+
 def damaged(tmp_path: Path, kind: str) -> Path:
     path = tmp_path / "image.png"
-    _, png = cv2.imencode(".png", np.random.default_rng(1).integers(0, 255, (48, 64, 3)).astype(np.uint8))
-    _, jpeg = cv2.imencode(".jpg", picture())
-    data = {"empty": b"", "png cut": png.tobytes()[:-30], "jpeg cut": jpeg.tobytes()[:-9], "text": b"hello"}
+    data = {
+        "empty": b"",
+        "png cut": encoded(".png")[:-30],
+        "jpeg cut": encoded(".jpg")[:-9],
+        "jpeg with a thumbnail cut": with_thumbnail(encoded(".jpg"))[:-9],
+        "jpeg cut in a segment": with_thumbnail(encoded(".jpg"))[:100],
+        "text": b"hello",
+        "huge": of_many_pixels(),
+    }
     if kind != "missing":
         path.write_bytes(data[kind])
     return path
@@ -58,13 +88,34 @@ def damaged(tmp_path: Path, kind: str) -> Path:
         ("empty", "is empty"),
         ("png cut", "is cut short"),
         ("jpeg cut", "is cut short"),
+        ("jpeg with a thumbnail cut", "is cut short"),
+        ("jpeg cut in a segment", "is cut short"),
         ("text", "is not an image"),
+        ("huge", "has more pixels than OpenCV takes, or is damaged: make it smaller"),
     ],
 )
 def test_a_bad_image_is_named(kind: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=words) as caught:
         read_image(damaged(tmp_path, kind))
     assert str(caught.value).startswith(str(tmp_path / "image.png"))
+
+
+@pytest.mark.parametrize("behind", [b"", bytes(9000), b"\xff\xd8 ftypmp42 the film of a telephone" * 500])
+@pytest.mark.parametrize(
+    "image",
+    [
+        encoded(".png"),
+        encoded(".jpg"),
+        encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        encoded(".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+        with_thumbnail(encoded(".jpg")),
+    ],
+    ids=["png", "jpeg", "progressive", "restarts", "thumbnail"],
+)
+def test_an_image_is_whole_whatever_comes_behind_it(image: bytes, behind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(image + behind)
+    assert np.abs(read_image(path).astype(int) - noise()).mean() < 5  # 64 for the thumbnail
 
 
 def video(path: Path, frames: int = 40) -> Path:

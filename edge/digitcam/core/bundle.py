@@ -109,7 +109,10 @@ def open_bundle(where: str | Path) -> Bundle:
     for name in card.files:
         if not is_plain(name) or name in (CARD, SIGNATURE):
             raise ModelError(f"{path / CARD}: field 'files' has {name!r}, no name of a bundle's file: do not trust it")
-    return Bundle(path, card, read, data)
+    bundle = Bundle(path, card, read, data)
+    if not bundle.formats:
+        raise ModelError(f"{path / CARD}: field 'files' names no network (model.{FORMATS[0]}, ...): export it again")
+    return bundle
 
 
 def write_bundle(path: Path, card: Card, files: Mapping[str, bytes]) -> Card:

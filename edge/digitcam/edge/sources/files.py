@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,9 @@ from digitcam.core.errors import SourceError
 from digitcam.edge.sources import Frame
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
+_PNG_END = b"IEND\xaeB`\x82"
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""Begins a segment or ends the image. With a 0 behind it the byte 255 is the coded picture's, D0 to D7 restart that."""
 
 
 def is_image(path: Path) -> bool:
@@ -30,7 +34,7 @@ def read_image(path: Path) -> UInt8Array:
     Raises
     ------
     SourceError
-        When it is missing, empty, truncated or no image.
+        When it is missing, empty, truncated, too large or no image.
     """
     try:
         data = path.read_bytes()
@@ -40,17 +44,33 @@ def read_image(path: Path) -> UInt8Array:
         raise SourceError(f"{path}: is empty")
     if _truncated(data):
         raise SourceError(f"{path}: is cut short: copy it again")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        raise SourceError(f"{path}: has more pixels than OpenCV takes, or is damaged: make it smaller") from None
     if image is None:
         raise SourceError(f"{path}: is not an image that OpenCV reads, or is damaged")
     return image  # type: ignore[return-value]
 
 
 def _truncated(data: bytes) -> bool:
-    """Tell a PNG or JPEG without its end, which OpenCV would fill with grey and call an image."""
+    """Tell a PNG or JPEG without its end, which OpenCV would fill with grey and call an image.
+
+    What comes behind the end, as the film that some telephones put there, does not matter.
+    """
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
-    return data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data[-4096:]
+        return _PNG_END not in data
+    return data.startswith(b"\xff\xd8") and not _whole_jpeg(data)
+
+
+def _whole_jpeg(data: bytes) -> bool:
+    """Go from segment to segment (ITU-T T.81, B.1) to the end of the image; a thumbnail's end is within a segment."""
+    at = 2
+    while marker := _JPEG_MARKER.search(data, at):
+        if marker[1] == b"\xd9":
+            return True
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return False
 
 
 class ImageSource:
