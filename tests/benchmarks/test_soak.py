@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from digitcam.benchmarks.results import Sample
-from digitcam.benchmarks.soak import SAMPLES, _Arrived, growth, soak, thinned
+from digitcam.benchmarks.soak import SAMPLES, Samples, _Arrived, growth, soak
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import ConfigError
 
@@ -16,12 +16,14 @@ def test_growth_by_hand() -> None:
     assert growth([7.0]) == 0
 
 
-def test_samples_stay_few_and_even() -> None:
-    samples: list[Sample] = []
-    for frames in range(1000):
-        samples = thinned([*samples, Sample(frames, 1.0, 5, 9)])
-    assert SAMPLES <= len(samples) < 2 * SAMPLES
-    assert samples[0].frames == 0
+@pytest.mark.parametrize("seen", [1, SAMPLES, 2 * SAMPLES - 1, 2 * SAMPLES, 1000, 5039])
+def test_samples_stay_few_and_even(seen: int) -> None:
+    samples = Samples()
+    for second in range(seen):
+        samples.add(Sample(second, 1.0, 5, 9))
+    frames = [sample.frames for sample in samples.kept]
+    assert min(seen, SAMPLES) <= len(frames) < 2 * SAMPLES
+    assert frames == list(range(0, seen, max(1, frames[1] if len(frames) > 1 else 1)))
 
 
 def test_a_frame_counts_once_and_a_lost_one_is_missed() -> None:

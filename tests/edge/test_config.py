@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import pytest
 
 from digitcam.core.errors import ConfigError
-from digitcam.edge.config import ConfigFile, Mqtt, Region, Rules, RunConfig, Web, load_config
+from digitcam.edge.config import ConfigFile, Mqtt, Region, Rules, RunConfig, Web, load_config, tomllib
 
 CONFIGS = Path(__file__).parents[2] / "edge" / "configs"
 
@@ -245,3 +247,24 @@ def test_the_commented_examples_load_too(tmp_path: Path, without: tuple[str, str
     assert config.mqtt is not None and config.mqtt.key_file is not None
     assert config.numbers == ("gas", "water")
     assert config.web is not None and config.web.host == "0.0.0.0"
+
+
+def table_of(field: msgspec.structs.FieldInfo) -> type[msgspec.Struct] | None:
+    """Return what a key's table, or each of its tables, is read into; None where it holds no table."""
+    kinds = [field.type]
+    for kind in kinds:  # grows: `Mqtt | None`, `tuple[Region, ...]`
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return kind
+        kinds += [inner for inner in get_args(kind) if inner is not ...]
+    return None
+
+
+def test_every_key_of_every_table_is_in_the_example() -> None:
+    text = (CONFIGS / "meter.toml").read_text(encoding="utf-8")
+    told = tomllib.loads(uncommented(text))
+    tables = {field.name: kind for field in msgspec.structs.fields(RunConfig) if (kind := table_of(field))}
+    assert {"rules", "regions", "mqtt", "web", "history", "webhook", "hard_frames"} <= set(tables)
+    assert set(RunConfig.__struct_fields__) == set(told)
+    for name, kind in tables.items():
+        given = told[name] if isinstance(told[name], list) else [told[name]]
+        assert set(kind.__struct_fields__) == set().union(*given), name

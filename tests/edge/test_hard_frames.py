@@ -101,6 +101,14 @@ def test_the_frame_and_what_was_read_of_it(tmp_path: Path) -> None:
     assert first["readings"] == [json.loads(encode_reading(wrong.best))]
 
 
+def test_after_the_clock_is_set_back_the_oldest_still_go(tmp_path: Path) -> None:
+    with sink(tmp_path, keep=2) as opened:
+        for second in (50, 51, 1, 2, 3):
+            opened.send(frame(second, second), [outcome("1", "low_confidence")])
+            assert f"{second:06}.png" in "".join(names(tmp_path))
+    assert [name[-10:] for name in names(tmp_path) if name.endswith("png")] == ["000002.png", "000003.png"]
+
+
 def test_the_oldest_go_and_files_of_others_stay(tmp_path: Path) -> None:
     (tmp_path / "hard-of-mine.png").touch()
     (tmp_path / "hard-20260301T120000123456Z-000000.png.part").touch()  # of a process that was killed

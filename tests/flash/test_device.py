@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -186,6 +187,9 @@ def test_a_digitcam_installed_by_hand_runs_again_when_the_new_one_does_not_read(
     by_hand = (REPOSITORY / "edge/deploy/digitcam.service").read_text() + "# changed by hand\n"
     unit = box.root / "etc/systemd/system/digitcam.service"
     unit.write_text(by_hand)
+    drop_ins = unit.with_name("digitcam.service.d")
+    drop_ins.mkdir()
+    (drop_ins / "override.conf").write_text("# mine\n")
     box.systemctl("enable", "digitcam.service")
     box.systemctl("start", "digitcam.service")
     assert box.wait("digitcam.service", "active")
@@ -197,7 +201,7 @@ def test_a_digitcam_installed_by_hand_runs_again_when_the_new_one_does_not_read(
     assert "went back from" in box.fails(3, "trial", slot)
     pid = box.wait("digitcam.service", "active")["MainPID"]
     assert str(config) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    assert unit.read_text() == by_hand and not unit.with_name("digitcam.service.d").exists()
+    assert unit.read_text() == by_hand and [path.name for path in drop_ins.iterdir()] == ["override.conf"]
     assert box.slots() == (None, None)
     box.cut_power()
     box.boot()
@@ -320,3 +324,18 @@ def test_a_rename_follows_the_file_and_is_followed_by_the_folder(
     part, trial, current = (tmp_path / name for name in (".trial.json.part", "trial.json", "current"))
     trial_said = [f"sync {part}", f"rename {trial}", f"sync {tmp_path}"]
     assert said == [*trial_said, f"rename {current}", f"sync {tmp_path}"]
+
+
+class Gone(io.StringIO):
+    """Where nobody listens any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_task_goes_on_when_nobody_listens_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    did: list[str] = []
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr(installer, "PROGRESS", True)
+    installer.perform("task", {"a": lambda: did.append("a"), "b": lambda: did.append("b")})
+    assert did == ["a", "b"]

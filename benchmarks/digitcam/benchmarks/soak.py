@@ -98,9 +98,20 @@ def growth(memory_mb: list[float]) -> float:
     return round(statistics.median(memory_mb[-tenth:]) - statistics.median(memory_mb[:tenth]), 3)
 
 
-def thinned(samples: list[Sample]) -> list[Sample]:
-    """Return every other sample once there are twice as many as are kept, the first and the rest evenly apart."""
-    return samples[::2] if len(samples) >= 2 * SAMPLES else samples
+class Samples:
+    """Samples of a run of any length: few, evenly apart, the first among them."""
+
+    def __init__(self) -> None:
+        self.kept: list[Sample] = []
+        self._seen, self._stride = 0, 1
+
+    def add(self, sample: Sample) -> None:
+        """Keep a sample if it is its turn; once there are twice as many as are wanted, every other one goes."""
+        if self._seen % self._stride == 0:
+            self.kept.append(sample)
+        self._seen += 1
+        if len(self.kept) == 2 * SAMPLES:
+            self.kept, self._stride = self.kept[::2], 2 * self._stride
 
 
 class _Arrived:
@@ -120,8 +131,8 @@ def _watch(
     run: subprocess.Popen[str], arrived: _Arrived, page: str, frames: int, say: Callable[[str], None]
 ) -> tuple[list[Sample], int]:
     """Sample the run until it ends; return the samples after the warm-up, and how often the page was fetched."""
-    samples: list[Sample] = []
-    pages, every, last, moved_s = 0, 0, 0, time.monotonic()
+    samples = Samples()
+    pages, last, moved_s = 0, 0, time.monotonic()
     while run.poll() is None:
         time.sleep(EVERY_S)
         if arrived.count != last:
@@ -138,13 +149,12 @@ def _watch(
             sample = _sample(run.pid, last)
         except OSError:  # it has just ended
             continue
-        every += 1
-        samples = thinned([*samples, sample])
-        if every % 60 == 0:
+        samples.add(sample)
+        if pages % 60 == 0:
             say(f"{last} frames, {sample.memory_mb:.1f} MB, {sample.threads} threads, {sample.descriptors} descriptors")
-    if not samples:
+    if not samples.kept:
         raise BenchmarkInvalidError("the run ended before its memory was looked at: more frames")
-    return samples, pages
+    return samples.kept, pages
 
 
 def _sample(pid: int, frames: int) -> Sample:

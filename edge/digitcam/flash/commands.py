@@ -106,8 +106,10 @@ def _build(out: Path, machine: str, replace: bool, options: dict[str, Any]) -> P
     from digitcam.edge.config import load_config
     from digitcam.flash.payload import build_payload
     from digitcam.flash.target import target_for
+    from digitcam.flash.wish import check_bundle
 
     config = load_config(options["config"])
+    check_bundle(options["model"], config, None)
     target = target_for(config, machine, options["python"], options["system_packages"], options["numpy"])
     return build_payload(
         out,

@@ -241,7 +241,8 @@ def last_log() -> list[str]:
 def done(step: str) -> None:
     """Take note that a step is done, as `switch link`."""
     if PROGRESS:
-        print(f"step {step}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody listens any more: the task goes on
+            print(f"step {step}", file=sys.stderr, flush=True)
 
 
 PROGRESS = False
@@ -402,7 +403,9 @@ def return_steps(device: Device, journal: Json) -> Steps:
     def units() -> None:
         if before == MANUAL:
             write(device.units / SERVICE, device.manual_unit.read_bytes())
-            erase(device.drop_in.parent)
+            erase(device.drop_in)
+            if not folder_names(device.drop_in.parent):
+                erase(device.drop_in.parent)
         elif before:
             write_units(device, before)
         systemctl("daemon-reload")

@@ -99,14 +99,16 @@ class HardFramesSink:
             with suppress(OSError):
                 json.unlink(missing_ok=True)
             raise
-        for old in self._list("png")[: -self.config.keep]:
+        # Called later than the newest: older, from before the clock was set back.
+        by_age = sorted(self._list("png"), key=lambda path: (path.stem <= name, path.stem))
+        for old in by_age[: -self.config.keep]:
             old.unlink(missing_ok=True)
             old.with_suffix(".json").unlink(missing_ok=True)
 
     def _list(self, ending: str) -> list[Path]:
-        """Return our files of an ending, the oldest first; those of others are left alone."""
+        """Return our files of an ending; those of others are left alone."""
         names = (path for path in self.folder.iterdir() if _OURS.fullmatch(path.name))
-        return sorted(path for path in names if path.suffix == f".{ending}")
+        return [path for path in names if path.suffix == f".{ending}"]
 
 
 def _line(frame: Frame, outcomes: Sequence[Outcome], reasons: Sequence[str]) -> bytes:

@@ -16,7 +16,9 @@ T = TypeVar("T", bound=msgspec.Struct)
 _LOGIN = re.compile(r"(://[^:/?#@]*):.*@", re.DOTALL)
 # Cheap cameras want the login in the query or even in the path: /user=admin&password=1234&channel=1. A GStreamer
 # element has it as user-pw="geheim", and what follows in the pipeline is hidden with it.
-_SECRET = re.compile(r"((?:pass|pw|psw|secret|token|key|auth)[\w.-]*\s*=)[^&#]*", re.IGNORECASE)
+_SECRET = re.compile(
+    r"((?:(?:pass?|pw|psw|secret|token|key|auth|session)[\w.-]*|\b_?sid|[?&]p)\s*=)[^&#]*", re.IGNORECASE
+)
 
 
 def redact(uri: str) -> str:
