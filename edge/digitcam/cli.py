@@ -143,6 +143,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 @click.option("--source", help="demo:, a camera (picamera2:, v4l2:, rtsp:, http:, gst:), an image, a folder, a video.")
 @click.option("--model", help="A bundle's path or a shipped name.")
 @click.option("--format", "format", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
+@click.option("--web", metavar="PORT", type=click.IntRange(1, 65535), help="Serve the page here; [web] has more.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
 @click.option("--record", type=PATH, help="Keep the frames in a file that --source replay:FILE reads again.")
@@ -150,6 +151,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 @click.option("--forget", is_flag=True, help="Only delete what the broker and Home Assistant keep of it.")
 def run(
     config: Path | None,
+    web: int | None,
     frames: int | None,
     sheet: Path | None,
     record: Path | None,
@@ -165,7 +167,8 @@ def run(
     from digitcam.edge.runner import check as check_all
     from digitcam.edge.runner import run as run_source
 
-    file = ConfigFile(config, {key: value for key, value in options.items() if value is not None})
+    page = {"port": web} if web else None
+    file = ConfigFile(config, {key: value for key, value in {**options, "web": page}.items() if value is not None})
     loaded = file.load()
     if check:
         check_all(loaded, file)

@@ -84,7 +84,7 @@ def finished(machine: Machine) -> str:
     assert runs, log
     left = machine.ask(f"sudo grep -rl '{PASSWORD}' /boot/firmware || true")
     assert not left, left
-    modes = machine.ask("sudo stat -c '%a %U %n' /etc/digitcam/*").split("\n")
+    modes = machine.ask("sudo sh -c 'stat -c \"%a %U %n\" /etc/digitcam/*'").split("\n")
     assert modes[:2] == ["600 root /etc/digitcam/ca.pem", "600 root /etc/digitcam/mqtt-password"], modes
     assert machine.ask("hostname").strip() == HOSTNAME
     cloud = machine.ask("cloud-init status || true").strip()

@@ -86,6 +86,13 @@ def test_a_table_alone_switches_on_with_safe_defaults(tmp_path: Path) -> None:
     assert (config.mqtt.tls, config.mqtt.port, config.mqtt.topic) == (True, 8883, "digitcam")
 
 
+def test_what_is_given_of_a_table_leaves_its_other_keys(tmp_path: Path) -> None:
+    path = write(tmp_path, "[web]\nhost = '0.0.0.0'\nport = 81\ntoken_file = 't'")
+    assert load_config(path, web={"port": 82}).web == Web(host="0.0.0.0", port=82, token_file="t")
+    assert load_config(None, web={"port": 82}).web == Web(port=82)
+    assert load_config(write(tmp_path, "web = 3"), web={"port": 82}).web == Web(port=82)
+
+
 @pytest.mark.parametrize(("name", "model"), [("demo.toml", "canvas"), ("meter.toml", "digitcam-s")])
 def test_the_examples_load(name: str, model: str) -> None:
     assert load_config(CONFIGS / name).model == model

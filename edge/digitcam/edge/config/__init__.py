@@ -84,7 +84,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def load_config(path: Path | None, **given: Any) -> RunConfig:
-    """Read a run configuration, all defaults where there is no file; what is `given` wins over it.
+    """Read a run configuration, all defaults where there is no file; what is `given` wins over it, key by key.
 
     Raises
     ------
@@ -99,11 +99,17 @@ def load_config(path: Path | None, **given: Any) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     try:
-        return msgspec.convert({**tree, **given}, RunConfig)
+        return msgspec.convert(_over(tree, given), RunConfig)
     except msgspec.ValidationError as error:
         line, message = explain(str(error), text, RunConfig)
         where = f"{path}, line {line}" if path and line else f"{path or 'options'}"
         raise ConfigError(f"{where}: {message}") from None
+
+
+def _over(value: Any, given: Any) -> Any:
+    if not (isinstance(value, dict) and isinstance(given, dict)):
+        return given
+    return {**value, **{key: _over(value.get(key), one) for key, one in given.items()}}
 
 
 class ConfigFile(NamedTuple):
