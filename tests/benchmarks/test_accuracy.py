@@ -248,3 +248,6 @@ def test_the_gate(measured: AccuracyResult) -> None:
     ruined = msgspec.structs.replace(data, formats={**data.formats, "int8.onnx": worse})
     with pytest.raises(GateError, match=r"int8\.onnx: loses 0\.35 points on glyphs-variable, more than 0\.3"):
         check_drop(msgspec.structs.replace(measured, data_sets=[ruined]), 0.3)
+    alone = msgspec.structs.replace(data, formats={"fp32.onnx": data.formats["fp32.onnx"]})
+    with pytest.raises(ConfigError, match=r"--max-drop: \S+ has only fp32\.onnx here: name a --format"):
+        check_drop(msgspec.structs.replace(measured, data_sets=[alone]), 0.3)

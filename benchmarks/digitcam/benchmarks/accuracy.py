@@ -227,9 +227,13 @@ def check_drop(result: AccuracyResult, max_drop: float) -> None:
 
     Raises
     ------
+    ConfigError
+        When there is no format to compare with the reference.
     GateError
         Naming the first such format and data set.
     """
+    if all(set(measured.formats) == {REFERENCE} for measured in result.data_sets):
+        raise ConfigError(f"--max-drop: {result.subject.name} has only {REFERENCE} here: name a --format to compare")
     for measured in result.data_sets:
         for format, found in measured.formats.items():
             if found.difference < -max_drop:
