@@ -35,7 +35,7 @@ WORLD = (
 )
 """What the networks for photographs are measured on: label, result file, data set."""
 BOXED = ("street", "wheels", "svhn-photographs")
-PEERS = ("canvas-peers.json", "digitcam-s-peers.json", "digitcam-s-datecodes-peers.json")
+PEERS = ("canvas-peers.json", "digitcam-s-peers.json", "digitcam-n-peers.json", "digitcam-s-datecodes-peers.json")
 """Comparisons with other readers; the first is always there."""
 RESULTS = ROOT / "benchmarks" / "results"
 
