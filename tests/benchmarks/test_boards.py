@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -82,6 +83,32 @@ def test_a_measurement_that_calls_itself_invalid_is_refused(tmp_path: Path) -> N
     write_result(tmp_path / "hot.json", replace(result, valid=False, reasons=["throttled"]))
     with pytest.raises(BenchmarkInvalidError, match=r"hot\.json: the measurement is invalid .*throttled"):
         check_board(tmp_path / "hot.json")
+
+
+def as_sent(path: Path, **changes: Any) -> Path:
+    """Write a latency result as a board would give it, with changes of which its `valid` knows nothing."""
+    result = read_result(RESULTS / "canvas-latency.json", LatencyResult)
+    write_result(
+        path, replace(result, environment=replace(result.environment, cooling="a fan", supply="USB"), **changes)
+    )
+    return path
+
+
+def test_a_measurement_that_calls_itself_valid_is_judged_anew(tmp_path: Path) -> None:
+    good = check_board(as_sent(tmp_path / "good.json"))
+    assert isinstance(good, LatencyResult) and good.conditions is not None
+    format = good.formats["int8.onnx"]
+    for changes, say in (
+        ({"conditions": replace(good.conditions, throttled=["under-voltage"])}, "throttled: under-voltage"),
+        ({"conditions": replace(good.conditions, clock_mhz=(600.0, 1800.0))}, "the clock fell: 600 of 1800 MHz"),
+        ({"conditions": None, "valid": None}, "field 'conditions' is missing: measure again"),
+        (
+            {"formats": {**good.formats, "int8.onnx": replace(format, runs=3)}},
+            "too few runs: int8.onnx, 1 thread: 3",
+        ),
+    ):
+        with pytest.raises(BenchmarkInvalidError, match=say):
+            check_board(as_sent(tmp_path / "bad.json", **changes))
 
 
 def test_the_command_looks_at_every_file(sent: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from digitcam.benchmarks.results import (
     read_any,
     refuse_invalid,
 )
+from digitcam.benchmarks.validity import objections
 from digitcam.core.errors import BenchmarkInvalidError
 
 BoardResult: TypeAlias = AccuracyResult | LatencyResult | OverheadResult | SoakResult
@@ -41,8 +42,8 @@ def check_board(path: Path) -> BoardResult:
     Raises
     ------
     BenchmarkInvalidError
-        Naming file and field, when it cannot be read, is of another kind, calls itself invalid, or does not say what
-        it was measured on.
+        Naming file and field, when it cannot be read, is of another kind, calls itself invalid, does not say what it
+        was measured on, or when times in it are no result by `validity.objections`, whatever it calls itself.
     """
     result = read_any(path)
     if not isinstance(result, BoardResult):
@@ -52,6 +53,11 @@ def check_board(path: Path) -> BoardResult:
     for field, mend in TOLD.items():
         if getattr(result.environment, field) is None:
             raise BenchmarkInvalidError(f"{path}: field 'environment.{field}' is missing: {mend}")
+    if isinstance(result, LatencyResult):
+        if result.conditions is None:
+            raise BenchmarkInvalidError(f"{path}: field 'conditions' is missing: measure again with this digitcam")
+        if reasons := objections(result.conditions, result.by_threads):
+            raise BenchmarkInvalidError(f"{path}: the measurement is invalid: {'; '.join(reasons)}")
     return result
 
 
