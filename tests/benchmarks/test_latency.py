@@ -122,6 +122,15 @@ def test_too_few_runs_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".json") == ["x.invalid.json"]
 
 
+def test_a_valid_result_takes_an_invalid_one_away(tmp_path: Path) -> None:
+    good, path = read_result(COMMITTED, LatencyResult), tmp_path / "x.json"
+    with pytest.raises(BenchmarkInvalidError):
+        module.save(path, replace(good, valid=False, reasons=["throttled"]))
+    assert [found.name for found in tmp_path.iterdir()] == ["x.invalid.json"]
+    module.save(path, good)
+    assert [found.name for found in tmp_path.iterdir()] == ["x.json"]
+
+
 def test_what_is_invalid_is_taken_for_no_result(tmp_path: Path) -> None:
     shutil.copytree(readme.RESULTS, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "canvas-latency.json"

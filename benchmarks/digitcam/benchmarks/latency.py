@@ -131,6 +131,8 @@ def latency(
 def save(path: Path, result: LatencyResult) -> None:
     """Write a result; one that is invalid beside it, to NAME.invalid.json, so that an earlier valid one stays.
 
+    A valid one takes that file away.
+
     Raises
     ------
     BenchmarkInvalidError
@@ -138,10 +140,11 @@ def save(path: Path, result: LatencyResult) -> None:
     SinkError
         When it cannot be written.
     """
+    aside = path.with_suffix(".invalid.json")
     if result.valid:
         write_result(path, result)
+        aside.unlink(missing_ok=True)
         return
-    aside = path.with_suffix(".invalid.json")
     write_result(aside, result)
     raise BenchmarkInvalidError(
         f"the measurement is invalid and no result: {'; '.join(result.reasons or [])} "
