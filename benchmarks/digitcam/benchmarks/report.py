@@ -23,6 +23,7 @@ from digitcam.benchmarks.results import (
     TrainingResult,
 )
 from digitcam.core.errors import SinkError
+from digitcam.core.whole import write_file
 
 
 def report(folder: Path) -> str:
@@ -71,11 +72,10 @@ def write_report(folder: Path, out: Path) -> None:
     SinkError
         When it cannot be written; an earlier file stays.
     """
-    page, part = report(folder), out.with_suffix(".part")
+    page = report(folder)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(page, encoding="utf-8")
-        part.replace(out)
+        write_file(out, page.encode())
     except OSError as error:
         raise SinkError(f"{out}: cannot write the report: {error.strerror}") from None
 

@@ -75,14 +75,13 @@ def write_image(path: Path, image: UInt8Array) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         done, data = cv2.imencode(path.suffix or ".", image)
-        if done:
-            write_file(path, data.data)
+        if not done:
+            raise SinkError(f"{path}: cannot write this picture")
+        write_file(path, data.data)
     except OSError as error:
         raise SinkError(f"{path}: cannot write: {error.strerror}") from None
     except cv2.error:
         raise SinkError(f"{path}: cannot write a picture of kind {path.suffix!r}: use .png or .jpg") from None
-    if not done:
-        raise SinkError(f"{path}: cannot write this picture")
 
 
 def _rectangle(

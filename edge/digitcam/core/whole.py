@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -19,15 +19,8 @@ def write_file(path: Path, data: bytes | memoryview) -> None:
     OSError
         When it cannot be written; nothing is left beside it.
     """
-    part = _part(path)
-    try:
+    with _beside(path) as part:
         _write_through(part, data)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
@@ -40,19 +33,12 @@ def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     OSError
         When it cannot be written; nothing is left beside it.
     """
-    part = _part(folder)
-    try:
+    with _beside(folder) as part:
         _remove(part)
         part.mkdir(parents=True)
         for name, data in files:
             _write_through(part / name, data)
         sync_folder(part)
-        part.rename(folder)
-    except BaseException:
-        with suppress(OSError):
-            _remove(part)
-        raise
-    sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -64,8 +50,18 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _part(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give `path.part` to write to, which then takes the place of `path`, or goes when that fails."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            _remove(part)
+        raise
+    sync_folder(path.parent)
 
 
 def _write_through(path: Path, data: bytes | memoryview) -> None:
