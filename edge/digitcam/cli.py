@@ -212,9 +212,10 @@ def selftest(bundle: str) -> None:
     from digitcam.edge.selftest import selftest as replay_all
 
     for replay in replay_all(open_bundle(bundle)):
+        outputs = f"within {replay.difference:.2g} of" if replay.difference else "equal to"
         click.echo(
             f"{replay.format:12} {replay.same} of {replay.of} golden inputs read as at export, "
-            f"outputs within {replay.difference:.2g} of those at export"
+            f"outputs {outputs} those at export"
         )
 
 

@@ -1,3 +1,4 @@
+import io
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def remade(tmp_path: Path, files: dict[str, bytes], **changes: object) -> Bundle
     return open_bundle(tmp_path / "remade")
 
 
+def remembered(tmp_path: Path, bundle: Bundle, other: dict[str, np.ndarray]) -> Bundle:
+    """Write the canvas bundle with other outputs at export, by `format/name`."""
+    golden, buffer = bundle.golden(), io.BytesIO()
+    arrays = {f"{f}/{n}": v for f, outputs in golden.outputs.items() for n, v in outputs.items()}
+    np.savez(buffer, images=golden.images, numbers=np.array(golden.numbers), **{**arrays, **other})
+    return remade(tmp_path, {"golden.npz": buffer.getvalue()})
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_rubbish_is_refused(format: str, tmp_path: Path) -> None:
     bundle = remade(tmp_path, {f"model.{format}": b"rubbish" * 100})
@@ -78,12 +87,17 @@ def test_a_format_that_is_not_there(tmp_path: Path) -> None:
 def test_a_network_that_reads_otherwise_fails_the_selftest(tmp_path: Path) -> None:
     bundle = open_bundle("canvas")
     golden = bundle.golden()
-    import io
-
-    arrays = {f"{f}/{n}": v for f, outputs in golden.outputs.items() for n, v in outputs.items()}
-    arrays["int8.onnx/logits"] = arrays["int8.onnx/logits"].copy()
-    arrays["int8.onnx/logits"][3, ..., 10] = 30.0  # there was no digit, it says
-    buffer = io.BytesIO()
-    np.savez(buffer, images=golden.images, numbers=np.array(golden.numbers), **arrays)
+    logits = golden.outputs["int8.onnx"]["logits"].copy()
+    logits[3, ..., 10] = 30.0  # there was no digit, it says
     with pytest.raises(ModelError, match=r"int8\.onnx reads 1 of 5 golden inputs otherwise than at export"):
-        selftest(remade(tmp_path, {"golden.npz": buffer.getvalue()}))
+        selftest(remembered(tmp_path, bundle, {"int8.onnx/logits": logits}))
+
+
+def test_outputs_that_differ_more_than_by_rounding_fail_the_selftest(tmp_path: Path) -> None:
+    bundle = open_bundle("canvas")
+    logits = bundle.golden().outputs["int8.tflite"]["logits"]
+    spread = logits.max() - logits.min()
+    # All logits alike: each digit is read as before.
+    selftest(remembered(tmp_path / "near", bundle, {"int8.tflite/logits": logits + np.float32(0.009 * spread)}))
+    with pytest.raises(ModelError, match=r"int8\.tflite's outputs differ from those at export by up to 1\.[12]% of "):
+        selftest(remembered(tmp_path / "far", bundle, {"int8.tflite/logits": logits + np.float32(0.011 * spread)}))

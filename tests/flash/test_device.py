@@ -33,8 +33,7 @@ class Light:
         self.one, self.two, self.mute = (payload(folder / name, wheel, f"{name}\n") for name in ("one", "two", "mute"))
         for name, slot in (("one", self.one), ("two", self.two)):
             self.box.ok("install", folder / name)
-            self.box.ok("switch", slot, *QUICK)
-            assert self.box.ok("trial", slot) == {"slot": slot, "confirmed": True}
+            assert self.box.ok("switch", slot, *QUICK)["confirmed"]
         self.box.ok("install", folder / "mute")
 
 
@@ -71,8 +70,7 @@ def test_power_is_cut_after_each_step_of_a_switch(light: Light) -> None:
         box.boot()
         # From the word of what is to be done on, the boot goes on with it.
         assert box.runs() == (old if step == "switch keep" else new), step
-        box.ok("switch", new, *QUICK)
-        assert box.ok("trial", new)["slot"] == new
+        assert box.ok("switch", new, *QUICK)["confirmed"]
         assert (box.runs(), box.slots(), (box.home / "trial.json").exists()) == (new, (new, old), False)
 
 
@@ -82,8 +80,8 @@ def test_a_switch_killed_after_each_step_is_gone_on_with_by_the_same_command(lig
     for step in steps("switch"):
         box.call("switch", new, *QUICK, kill=step)
         assert box.runs() in (old, new), step
-    box.ok("switch", new, *QUICK)
-    assert box.ok("trial", new) == {"slot": new, "confirmed": True}
+    told = {"slot": new, "confirmed": True, "before": old, "switched": True}
+    assert box.ok("switch", new, *QUICK) == told
     assert (box.runs(), box.slots()) == (new, (new, old))
 
 
@@ -99,8 +97,7 @@ def test_power_is_cut_while_a_trial_is_confirmed(light: Light) -> None:
     box = light.box
     for step in steps("confirm"):
         old, new = box.slots()
-        box.ok("switch", new, *QUICK)
-        box.call("trial", new, kill=step)
+        box.call("switch", new, *QUICK, kill=step)
         box.cut_power()
         box.boot()
         assert (box.runs(), box.slots()) == (new, (new, old)), step
@@ -110,13 +107,12 @@ def test_power_is_cut_while_a_trial_is_confirmed(light: Light) -> None:
 def test_power_is_cut_after_each_step_back_from_a_slot_that_does_not_read(light: Light) -> None:
     box, before = light.box, light.box.slots()
     for step in steps("return"):
-        box.ok("switch", light.mute, *QUICK)
-        box.call("trial", light.mute, kill=step)
+        box.call("switch", light.mute, *QUICK, kill=step)
         box.cut_power()
         box.boot()
         assert (box.runs(), box.slots()) == (before[0], before), step
         line = box.fails(3, "trial", light.mute)
-        assert line.startswith(f"{light.mute} is not what runs: none of "), line
+        assert line.startswith(f"went back from {light.mute} to {before[0]}: none of "), line
         assert not (box.home / "trial.json").exists()
 
 
@@ -147,7 +143,7 @@ def test_an_install_killed_after_each_step_is_made_anew_and_what_runs_is_not_tou
 
 def test_a_slot_that_takes_the_device_down_is_tried_three_times(light: Light) -> None:
     box, (old, new) = light.box, light.box.slots()
-    box.ok("switch", new, "--window", "600")
+    box.call("switch", new, "--window", "600", kill="switch start")
     for boot in range(1, 4):
         box.cut_power()
         box.systemctl("boot")
@@ -161,9 +157,79 @@ def test_a_slot_that_takes_the_device_down_is_tried_three_times(light: Light) ->
     assert failed["reason"] == "the device went down 3 times in its trial"
 
 
+def test_secrets_go_with_the_slot_they_were_sent_for_wherever_the_power_is_cut(light: Light) -> None:
+    box, folder = light.box, light.box.root / "etc/digitcam"
+    folder.mkdir(exist_ok=True)
+    secret = folder / "mqtt-password"
+    for step in steps("switch"):
+        old, new = box.slots()
+        secret.write_text(old)
+        (folder / ".mqtt-password.new").write_text(new)
+        box.call("switch", new, *QUICK, "--secret", "mqtt-password", kill=step)
+        box.cut_power()
+        box.boot()
+        assert secret.read_text() == box.runs() == (old if step == "switch keep" else new), step
+        assert box.ok("switch", new, *QUICK, "--secret", "mqtt-password")["confirmed"]
+        assert [path.name for path in folder.iterdir()] == ["mqtt-password"]
+    box.ok("install", light.folder / "mute")
+    for step in steps("return"):
+        (folder / ".mqtt-password.new").write_text("of what reads nothing")
+        box.call("switch", light.mute, *QUICK, "--secret", "mqtt-password", kill=step)
+        box.cut_power()
+        box.boot()
+        assert secret.read_text() == box.runs() == new, step
+        assert [path.name for path in folder.iterdir()] == ["mqtt-password"]
+    shutil.rmtree(folder)
+
+
+def test_other_secrets_for_the_slot_that_runs_are_on_trial_too(light: Light) -> None:
+    box, (current, previous) = light.box, light.box.slots()
+    folder, pid = light.box.root / "etc/digitcam", light.box.unit()["MainPID"]
+    folder.mkdir()
+    secret, sent = folder / "mqtt-password", folder / ".mqtt-password.new"
+    secret.write_text("first")
+    sent.write_text("second")
+    told = box.ok("switch", current, *QUICK, "--secret", "mqtt-password")
+    assert told == {"slot": current, "confirmed": True, "before": current, "switched": True}
+    assert box.unit()["MainPID"] != pid and secret.read_text() == "second"
+
+    sent.write_text("third")
+    done = box.call("--progress", "switch", current, *QUICK, "--secret", "mqtt-password", "--memory-mb", "1")
+    assert (done.returncode, secret.read_text()) == (3, "second"), done
+    assert "step the former mqtt-password came back" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith(
+        f"install.py: went back from {current} to its former secrets: it takes "
+    )
+    assert (box.runs(), box.slots()) == (current, (current, previous))
+    assert "--secret ../x: name it with letters" in box.fails(2, "switch", current, "--secret", "../x")
+    shutil.rmtree(folder)
+
+
+def test_of_slots_that_failed_one_is_kept(light: Light) -> None:
+    box, slots = light.box, light.box.slots()
+    for name in ("third", "fourth"):
+        slot = payload(light.folder / name, light_wheel(light.folder), f"mute {name}\n")
+        box.ok("install", light.folder / name)
+        box.fails(3, "switch", slot, *QUICK)
+        assert set(box.ok("status")["slots"]) == {*slots, slot}
+    # It may be tried once more without being sent.
+    assert box.slots() == slots
+    box.fails(3, "switch", slot, *QUICK)
+    box.ok("install", light.folder / "mute")
+
+
+def test_what_flashes_ends_what_a_first_boot_has_not_achieved(light: Light) -> None:
+    box, todo = light.box, light.box.root / "boot/firmware/digitcam/todo"
+    todo.parent.mkdir(parents=True)
+    todo.write_text("0" * 12)
+    assert box.ok("switch", box.slots()[1], *QUICK)["confirmed"]
+    assert not todo.exists()
+    shutil.rmtree(todo.parents[2])
+
+
 def test_the_runner_is_killed_in_its_trial(light: Light) -> None:
     box, (old, new) = light.box, light.box.slots()
-    box.ok("switch", new, "--window", "600")
+    box.call("switch", new, "--window", "600", kill="switch start")
     assert box.runs() == new
     os.kill(int(box.unit()["MainPID"]), signal.SIGKILL)
     box.wait("digitcam.service", "activating")
@@ -196,9 +262,7 @@ def test_a_digitcam_installed_by_hand_runs_again_when_the_new_one_does_not_read(
 
     slot = payload(tmp_path / "mute", wheel, "mute\n")
     box.ok("install", tmp_path / "mute")
-    assert box.ok("switch", slot, *QUICK)["before"] == "manual"
-    assert box.runs() == slot
-    assert "went back from" in box.fails(3, "trial", slot)
+    assert box.fails(3, "switch", slot, *QUICK).startswith(f"went back from {slot} to manual: none of ")
     pid = box.wait("digitcam.service", "active")["MainPID"]
     assert str(config) in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     assert unit.read_text() == by_hand and [path.name for path in drop_ins.iterdir()] == ["override.conf"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from box import light_wheel, payload, seal
+from box import WAIT_S, light_wheel, payload, seal
 from sshbox import QUICK, SshBox, make_key
 from tinywheels import tiny_wheel
 
@@ -101,6 +102,19 @@ def test_what_reads_nothing_is_gone_back_from_and_its_log_shown(
     assert f"failed    {slots['mute']}, " in device.ok("--status")
 
 
+def test_a_device_goes_back_though_nobody_asks_it_any_more(
+    device: SshBox, folders: dict[str, Path], slots: dict[str, str]
+) -> None:
+    device.ok("--payload", folders["one"], *QUICK)
+    device.killed_at("  switch start", ["--payload", folders["mute"], *QUICK])
+    end_s = time.monotonic() + WAIT_S
+    while (device.box.home / "trial.json").exists():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    assert device.box.runs() == slots["one"]
+    assert f"failed    {slots['mute']}, " in device.ok("--status")
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -108,7 +122,7 @@ def test_what_reads_nothing_is_gone_back_from_and_its_log_shown(
         "  install venv",
         "  switch intend",
         "  switch link",
-        "watching it",
+        "  switch start",
     ],
 )
 def test_killed_at_a_step_the_same_command_goes_on(
@@ -299,7 +313,7 @@ def test_a_bundle_is_flashed_and_then_others_in_its_shadow(tmp_path: Path) -> No
 
         same = renamed(tmp_path / "same", "same", 0.5)
         # Killed in its trial, the same command goes on with that.
-        said = device.killed_at("watching it", ["--model", same, *shadow])
+        said = device.killed_at("  switch start", ["--model", same, *shadow])
         assert "12 views: the same number in " in said and "sending 1 files" in said
         done = device.flash("--model", same, *shadow)
         assert done.returncode == 0 and "views" not in done.stderr, done

@@ -12,14 +12,22 @@ from digitcam.core.decode import decode
 from digitcam.core.errors import ModelError
 from digitcam.edge import engines
 
+MOST_SHARE = 0.01
+"""How far any output may be from that at export, as a share of its range: int8 has steps of 1/256 of theirs."""
+
 
 class Replay(NamedTuple):
-    """One format replayed: inputs read as at export, of how many, and the largest difference of any output."""
+    """One format replayed: inputs read as at export, of how many; the largest difference of any output.
+
+    share
+        The largest difference as a share of the range of that output over the golden inputs.
+    """
 
     format: str
     same: int
     of: int
     difference: float
+    share: float
 
 
 def selftest(bundle: Bundle) -> list[Replay]:
@@ -28,19 +36,23 @@ def selftest(bundle: Bundle) -> list[Replay]:
     Raises
     ------
     ModelError
-        When no engine is installed, or a format reads a golden input otherwise than at export.
+        When no engine is installed, a format reads a golden input otherwise than at export, or an output differs by
+        more than `MOST_SHARE`.
     """
     golden = bundle.golden()
     replays = []
     for format in engines.available(bundle):
         engine = engines.load(bundle, format)
-        same, difference = 0, 0.0
+        ranges = {name: float(np.ptp(values)) for name, values in golden.outputs[format].items()}
+        same, difference, share = 0, 0.0, 0.0
         for i, image in enumerate(golden.images):
             outputs = engine.run(image[None])
             expected = {name: value[i : i + 1] for name, value in golden.outputs[format].items()}
-            difference = max(difference, *(float(np.abs(outputs[name] - expected[name]).max()) for name in expected))
+            off = {name: float(np.abs(outputs[name] - expected[name]).max()) for name in expected}
+            difference = max(difference, *off.values())
+            share = max(share, *(off[name] / ranges[name] for name in off))
             same += _numbers(outputs, bundle.card) == _numbers(expected, bundle.card)
-        replays.append(Replay(format, same, len(golden.images), difference))
+        replays.append(Replay(format, same, len(golden.images), difference, share))
     if not replays:
         raise ModelError("no engine is installed: pip install 'digitcam[litert]' or 'digitcam[onnx]'")
     for replay in replays:
@@ -49,6 +61,11 @@ def selftest(bundle: Bundle) -> list[Replay]:
             raise ModelError(
                 f"{bundle.path}: {replay.format} reads {others} of {replay.of} golden inputs otherwise than at export "
                 f"(outputs differ by up to {replay.difference:.2g}): do not use it on this machine"
+            )
+        if replay.share > MOST_SHARE:
+            raise ModelError(
+                f"{bundle.path}: {replay.format}'s outputs differ from those at export by up to {replay.share:.1%} of "
+                f"their range, at most {MOST_SHARE:.0%} is rounding: do not use it on this machine"
             )
     return replays
 

@@ -6,8 +6,10 @@ there as root. What it does is `--help`; JSON goes to standard output, errors to
 Power may go at any moment. So each task is a row of named steps, each of which may be done again; what is relied on is
 on the disk before what relies on it; and `trial.json`, written before the first change to what runs, says until the
 last one what is under way: whoever finds it, the same command or digitcam-trial.service at the next boot, goes on with
-it. A slot counts only with its `ready`, written last. Exit codes are those of `core.errors`: 2 usage, configuration
-or system, 3 model, or a process that crashed or took too much memory, 4 no frames, 5 broker or disk.
+it. A slot counts only with its `ready`, written last. Who switches also watches, in one process that no broken
+connection ends. Secrets are sent as `.NAME.new`, and come and go with the slot they were sent for. Exit codes are those
+of `core.errors`: 2 usage, configuration or system, 3 model, or a process that crashed or took too much memory, 4 no
+frames, 5 broker or disk.
 """
 
 from __future__ import annotations
@@ -81,6 +83,8 @@ class Device:
         self.units, self.secrets = root / "etc/systemd/system", root / "etc/digitcam"
         self.drop_in = self.units / f"{SERVICE}.d" / "flash.conf"
         self.health = root / "run/digitcam/health.json"
+        # Of a card that boots into digitcam.
+        self.first_boot, self.first_log = root / "boot/firmware/digitcam", root / "boot/firmware/digitcam-log.txt"
 
     def slot_at(self, link: Path) -> str | None:
         """Return the slot that `current` or `previous` names; None where there is no such link."""
@@ -240,9 +244,14 @@ def last_log() -> list[str]:
 
 def done(step: str) -> None:
     """Take note that a step is done, as `switch link`."""
+    tell(step)
+
+
+def tell(line: str) -> None:
+    """Say how it goes, to whom asked for it."""
     if PROGRESS:
         with suppress(OSError):  # nobody listens any more: the task goes on
-            print(f"step {step}", file=sys.stderr, flush=True)
+            print(f"step {line}", file=sys.stderr, flush=True)
 
 
 PROGRESS = False
@@ -267,7 +276,8 @@ def install_steps(device: Device, payload: Json, find: Callable[[str], Path]) ->
         erase(slot)
         sources = {path: find(path) for path in payload["files"]}
         need = ROOM_BYTES + sum(source.stat().st_size for source in sources.values())
-        for source in filter(zipfile.is_zipfile, (source for path, source in sources.items() if path.endswith(".whl"))):
+        wheels = () if twin_of(device, payload) else (sources[path] for path in sources if path.endswith(".whl"))
+        for source in filter(zipfile.is_zipfile, wheels):
             need += int(1.3 * sum(info.file_size for info in zipfile.ZipFile(source).infolist()))
         make_folder(device.slots)
         if (free := shutil.disk_usage(device.slots).free) < need:
@@ -307,13 +317,17 @@ def install_steps(device: Device, payload: Json, find: Callable[[str], Path]) ->
         run(*pip, *options.split(), *pins, env=pip_env)
         erase(slot / "wheels")
 
+    def selftest() -> None:
+        for line in run(command, "selftest", slot / "model", code=MODEL).splitlines():
+            tell(line)
+
     config = ("--config", slot / "digitcam.toml", "--model", slot / "model")
     return {
         "clear": clear,
         "place": place,
         "venv": venv,
         "packages": packages,
-        "selftest": lambda: run(command, "selftest", slot / "model", code=MODEL),
+        "selftest": selftest,
         "check": lambda: run(command, "run", "--check", *config),
         "sync": os.sync,  # thousands of files, so not one by one
         "seal": lambda: write(slot / "ready", b""),
@@ -346,7 +360,7 @@ def copy_venv(old: Path, new: Path) -> None:
 
 
 def switch_steps(device: Device, journal: Json) -> Steps:
-    """Have the service run another slot, on trial."""
+    """Have the service run another slot, or the same with other secrets, on trial."""
     slot, service = journal["slot"], device.units / SERVICE
 
     def keep() -> None:
@@ -354,6 +368,10 @@ def switch_steps(device: Device, journal: Json) -> Steps:
         write(device.home / "install.py", Path(__file__).read_bytes())
         if journal["before"] == MANUAL and not device.drop_in.exists():
             write(device.manual_unit, service.read_bytes())
+
+    def units() -> None:
+        place_secrets(device, journal["secrets"])
+        write_units(device, slot)
 
     def enable() -> None:
         systemctl("daemon-reload")
@@ -363,7 +381,7 @@ def switch_steps(device: Device, journal: Json) -> Steps:
     return {
         "keep": keep,
         "intend": lambda: write_json(device.trial, journal),
-        "units": lambda: write_units(device, slot),
+        "units": units,
         "enable": enable,
         "link": lambda: point(device.current, slot),
         "start": restart,
@@ -374,26 +392,39 @@ def confirm_steps(device: Device, journal: Json) -> Steps:
     """Keep a slot that has proved itself, and the one before it; older ones go."""
 
     def link() -> None:
-        if journal["before"] not in (None, MANUAL):
+        if journal["before"] not in (None, MANUAL, journal["slot"]):
             point(device.previous, journal["before"])
 
     def prune() -> None:
-        made_ns = (device.current / "ready").stat().st_mtime_ns
-        for slot in folder_names(device.slots) - {device.slot_at(device.current), device.slot_at(device.previous)}:
-            # One made later waits to be switched to.
-            if not device.ready(str(slot)) or (device.slots / str(slot) / "ready").stat().st_mtime_ns < made_ns:
-                erase(device.slots / str(slot))
+        prune_slots(device)
+        for name in journal["secrets"]:
+            erase(device.secrets / f".{name}.old")
         # What this one was made of spares sending it again.
         used = (read_json(device.current / "payload.json") or {}).get("files", {}).values()
         for name in folder_names(device.incoming) - set(used):
             erase(device.incoming / name)
 
-    return {
-        "link": link,
-        "prune": prune,
-        "settle": lambda: erase(device.trial),
-        "forget": lambda: erase(device.manual_unit),
+    def forget() -> None:
+        erase(device.manual_unit)
+        # What a first boot has not achieved is not to be tried over what reads.
+        erase(device.first_boot / "todo")
+
+    return {"link": link, "prune": prune, "settle": lambda: erase(device.trial), "forget": forget}
+
+
+def prune_slots(device: Device) -> None:
+    """Erase all slots but the one that runs, the one before it, and, of those made since, the newest."""
+    current = device.slot_at(device.current)
+    kept = {current, device.slot_at(device.previous)}
+    made_ns = {
+        slot: (device.slots / slot / "ready").stat().st_mtime_ns
+        for slot in folder_names(device.slots)
+        if device.ready(slot)
     }
+    since_ns = made_ns.get(current or "", 0)
+    later = sorted((ns, slot) for slot, ns in made_ns.items() if ns > since_ns and slot not in kept)
+    for slot in folder_names(device.slots) - kept - {slot for _, slot in later[-1:]}:
+        erase(device.slots / slot)
 
 
 def return_steps(device: Device, journal: Json) -> Steps:
@@ -401,6 +432,7 @@ def return_steps(device: Device, journal: Json) -> Steps:
     before, why = journal["before"], journal["returning"]
 
     def units() -> None:
+        secrets_back(device, journal.get("secrets", []))
         if before == MANUAL:
             write(device.units / SERVICE, device.manual_unit.read_bytes())
             erase(device.drop_in)
@@ -425,13 +457,17 @@ def return_steps(device: Device, journal: Json) -> Steps:
             systemctl("disable", *UNITS)
             systemctl("stop", SERVICE)
 
+    def settle() -> None:
+        prune_slots(device)
+        erase(device.trial)
+
     return {
         "intend": lambda: write_json(device.trial, journal),
         "tell": lambda: write_json(device.failed, why) if why["code"] else None,
         "units": units,
         "link": link,
         "start": start,
-        "settle": lambda: erase(device.trial),
+        "settle": settle,
     }
 
 
@@ -453,10 +489,33 @@ def remove_steps(device: Device) -> Steps:
         # With DynamicUser= the first of each two is a link to the second.
         for name in ("run/digitcam", "run/private/digitcam", "var/lib/digitcam", "var/lib/private/digitcam"):
             erase(device.root / name)
-        erase(device.secrets)
-        erase(device.home)
+        for path in (device.first_boot, device.first_log, device.secrets, device.home):
+            erase(path)
 
     return {"stop": stop, "units": units, "folders": folders}
+
+
+def place_secrets(device: Device, names: list[str]) -> None:
+    """Put secrets that were sent, as `.NAME.new`, in their place; those before are kept as `.NAME.old`."""
+    for name in names:
+        new, secret, old = (device.secrets / text for text in (f".{name}.new", name, f".{name}.old"))
+        if new.exists():
+            if secret.exists() and not old.exists():
+                os.link(secret, old)
+            os.replace(new, secret)  # noqa: PTH105
+    if names:
+        sync_folder(device.secrets)
+
+
+def secrets_back(device: Device, names: list[str]) -> None:
+    """Put the secrets before in their place again."""
+    for old in (device.secrets / f".{name}.old" for name in names):
+        if old.exists():
+            name = old.name[1:].removesuffix(".old")
+            os.replace(old, old.with_name(name))  # noqa: PTH105
+            tell(f"the former {name} came back")
+    if names:
+        sync_folder(device.secrets)
 
 
 def write_units(device: Device, slot: str) -> None:
@@ -587,7 +646,8 @@ def missing(device: Device, payload: Json) -> Json:
     """Return which files have not come whole yet, one path for each content."""
     wanted = {sha256: path for path, sha256 in payload["files"].items()}
     absent = {path: sha256 for sha256, path in wanted.items() if not whole(device.incoming / sha256, sha256)}
-    return {"id": payload["id"], "ready": device.ready(payload["id"]), "missing": absent}
+    told = {"id": payload["id"], "ready": device.ready(payload["id"]), "missing": absent}
+    return {**told, "twin": twin_of(device, payload) is not None}
 
 
 def install(device: Device, folder: Path | None) -> Json:
@@ -615,15 +675,22 @@ def install(device: Device, folder: Path | None) -> Json:
 
 
 def switch(device: Device, slot: str, given: argparse.Namespace) -> Json:
-    """Have a slot run on trial; one that runs already, and has proved itself, goes on."""
+    """Have a slot run, watch it, and keep it or go back; one that runs already, and has proved itself, goes on."""
     if not re.fullmatch("[0-9a-f]{12}", slot) or not device.ready(slot):
         raise Failure(USAGE, f"{slot}: no such slot, or not a whole one: install it first")
-    under_way, current = device.journal(), device.slot_at(device.current)
-    if under_way and "returning" in under_way:
-        perform("return", return_steps(device, under_way))
-        under_way, current = None, device.slot_at(device.current)
-    if current == slot and not under_way:
-        return {"slot": slot, "switched": False}
+    if wrong := [name for name in given.secret if not SECRET.fullmatch(name)]:
+        raise Failure(USAGE, f"--secret {wrong[0]}: name it with letters, digits, '-', '_' and '.'")
+    under_way, went_back = device.journal(), False
+    if under_way and ("returning" in under_way or under_way["before"] == slot != under_way["slot"]):
+        # Gone back from already, or the slot that has proved itself is asked for while another is on trial.
+        why = {"slot": under_way["slot"], "before": under_way["before"], "code": 0, "reason": "another switch"}
+        perform("return", return_steps(device, {"returning": why, **under_way}))
+        under_way, went_back = None, True
+    current = device.slot_at(device.current)
+    if (read_json(device.failed) or {}).get("slot") == slot:
+        erase(device.failed)  # it is tried once more
+    if current == slot and not under_way and not given.secret:
+        return {"slot": slot, "switched": went_back, "confirmed": True}
     if under_way:
         # A slot that has not proved itself is none to go back to.
         before, reading = under_way["before"], under_way["asks"]["reading"]
@@ -634,25 +701,20 @@ def switch(device: Device, slot: str, given: argparse.Namespace) -> Json:
         reading = bool(health and health["accepted"]) if current else True
     asks = {"window_s": given.window, "start_s": given.start, "memory_mb": given.memory_mb or total_memory_mb() / 2}
     asks |= {"frames": not given.no_frames_needed, "reading": reading and not given.no_reading_needed}
-    if before == slot:
-        # Back to the slot that has proved itself, while another is on trial.
-        why = {"slot": under_way and under_way["slot"], "code": 0, "reason": "another switch"}
-        perform("return", return_steps(device, {**(under_way or {}), "returning": why}))
-        return {"slot": slot, "switched": True}
-    journal = {"schema": SCHEMA, "slot": slot, "before": before, "boots": 0, "asks": asks}
+    secrets = sorted({*given.secret, *(under_way or {}).get("secrets", [])})
+    journal = {"schema": SCHEMA, "slot": slot, "before": before, "boots": 0, "asks": asks, "secrets": secrets}
     perform("switch", switch_steps(device, journal))
-    return {"slot": slot, "before": before, "switched": True}
+    return {**trial(device, slot, started=True), "before": before, "switched": True}
 
 
 def trial(device: Device, slot: str | None, started: bool = False) -> Json:
     """Watch what was switched to, and keep it or go back; Failure with the reason in the latter case."""
-    journal = device.journal()
+    journal, current = device.journal(), device.slot_at(device.current)
     if journal is None:
-        if slot and slot != device.slot_at(device.current):
-            failed = read_json(device.failed) or {}
-            told = failed if failed.get("slot") == slot else {"code": USAGE, "reason": "it was never switched to"}
-            raise Failed(told, f"{slot} is not what runs: {told['reason']}")
-        current = device.slot_at(device.current)
+        if slot and (failed := read_json(device.failed)) and failed["slot"] == slot:
+            raise Failed(failed)
+        if slot and slot != current:
+            raise Failure(USAGE, f"{slot} is not what runs: it was never switched to")
         return {"slot": current, "confirmed": current is not None}
     if "returning" not in journal:
         state = unit_state()
@@ -665,14 +727,17 @@ def trial(device: Device, slot: str | None, started: bool = False) -> Json:
         perform("confirm", confirm_steps(device, journal))
         return {"slot": journal["slot"], "confirmed": True}
     perform("return", return_steps(device, journal))
-    raise Failed(journal["returning"], f"went back to {journal['before']}: {journal['returning']['reason']}")
+    if journal["returning"]["code"]:
+        raise Failed(journal["returning"])
+    return {"slot": device.slot_at(device.current), "confirmed": False, "reason": journal["returning"]["reason"]}
 
 
 class Failed(Failure):
-    """A slot that was gone back from; `told` is what failed.json has."""
+    """What was gone back from; `told` is what failed.json has."""
 
-    def __init__(self, told: Json, text: str) -> None:
-        super().__init__(told["code"], text)
+    def __init__(self, told: Json) -> None:
+        to = "its former secrets" if told["before"] == told["slot"] else told["before"]
+        super().__init__(told["code"], f"went back from {told['slot']} to {to}: {told['reason']}")
         self.told = told
 
 
@@ -682,7 +747,7 @@ def go_back(device: Device, journal: Json, failure: Failure) -> None:
     told = {"slot": journal["slot"], "before": journal["before"], "at": at, "code": failure.code}
     told |= {"reason": str(failure), "log": last_log()}
     perform("return", return_steps(device, {**journal, "returning": told}))
-    raise Failed(told, f"went back from {journal['slot']} to {journal['before']}: {failure}")
+    raise Failed(told)
 
 
 def at_boot(device: Device) -> Json:
@@ -789,14 +854,15 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     verbs.add_parser("missing", help="which files of the payload.json on standard input are not in incoming/")
     one = verbs.add_parser("install", help="make a slot of a payload folder, or of incoming/")
     one.add_argument("payload", type=Path, nargs="?")
-    one = verbs.add_parser("switch", help="have a slot run on trial")
+    one = verbs.add_parser("switch", help="have a slot run, watch it, and keep it or go back")
     one.add_argument("slot")
     one.add_argument("--window", type=float, default=WINDOW_S, help="seconds to watch it")
     one.add_argument("--start", type=float, default=START_S, help="seconds to its first frame")
     one.add_argument("--memory-mb", type=float, help="the most it may take; else half of the machine's")
     one.add_argument("--no-reading-needed", action="store_true", help="no accepted reading is asked of it")
     one.add_argument("--no-frames-needed", action="store_true", help="nor frames, as of a folder that is watched")
-    one = verbs.add_parser("trial", help="watch it, and keep it or go back")
+    one.add_argument("--secret", action="append", default=[], metavar="NAME", help="one sent as .NAME.new")
+    one = verbs.add_parser("trial", help="go on with a switch that was broken off")
     one.add_argument("slot", nargs="?")
     one.add_argument("--boot", action="store_true", help="go on after a power cut, counting how often")
     one = verbs.add_parser("rollback", help="go back to the slot before")

@@ -2,7 +2,8 @@
 # Installs what `digitcam image` has put beside this on the boot partition. Run as root at every boot, by the command
 # in vendor-data, until it has succeeded; then this folder goes. What it said is in digitcam-log.txt on the boot
 # partition, for whoever has only the card, and in the journal (unit digitcam-first-boot).
-# Exit: 0 done, 75 installed but the trial failed (tried again at the next boot), else a step failed (again in a minute).
+# Exit: 0 done, 75 the payload cannot be used here or its trial failed (tried again at the next boot), else a step failed
+# (again in a minute).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 boot=$(dirname "$here")
@@ -44,16 +45,22 @@ fi
 id=$(cat "$here/todo")
 say "installing payload $id"
 installer() { python3 "$here/payload/install.py" --root "$root" "$@"; }
-installer install "$here/payload"
+mkdir -p "$root/opt"
+flock "$root/opt" true   # what a power cut broke off may be going on
+code=0
+installer install "$here/payload" || code=$?
+case $code in
+  0) ;;
+  2 | 3) say "it cannot be used on this device: write the card anew with one that can"; exit 75 ;;
+  *) exit $code ;;
+esac
 # There is nothing to go back to, and the camera may not look at a number yet: that it gives frames is enough.
-installer switch --no-reading-needed "$id"
-say "on trial"
-if ! installer trial "$id"; then
+if ! installer switch --no-reading-needed "$id"; then
   say "the trial failed; it is tried again at the next boot"
   exit 75
 fi
 say "payload $id runs"
 sync
-rm "$here/todo"
+rm -f "$here/todo"
 sync
 rm -r "$here"

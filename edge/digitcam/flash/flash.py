@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from digitcam.core.errors import ConfigError, DigitcamError, SinkError
-from digitcam.flash.handover import gather_secrets, new_secrets
+from digitcam.flash.handover import gather_secrets, send_secrets
 from digitcam.flash.payload import CONFIG, Payload
 from digitcam.flash.preflight import check_room, look_at, settle
 from digitcam.flash.prepare import config_text, payload_for
@@ -63,9 +63,8 @@ def flash(remote: Remote, wish: Wish, dry_run: bool = False) -> Json:
         note(f"would send {len(told['missing'])} of {len(payload.files)} files and these secrets: {names}")
         note(f"would install {payload.id}, digitcam {payload.digitcam} with {payload.model}, and switch to it on trial")
         return {"slot": payload.id, "dry_run": True}
-    with new_secrets(remote, values) as changed:
-        install(remote, payload, folder, told)
-        return switch(remote, payload.id, wish.trial, changed)
+    install(remote, payload, folder, told)
+    return switch(remote, payload.id, wish.trial, send_secrets(remote, values))
 
 
 def install(remote: Remote, payload: Payload, folder: Path, told: Json) -> None:
@@ -97,39 +96,33 @@ def deliver(remote: Remote, payload: Payload, folder: Path, missing: Mapping[str
         raise SinkError(f"{remote.ssh.host}: {min(missing)} came damaged twice: see to its card and its network")
 
 
-def switch(remote: Remote, slot: str, trial: tuple[object, ...], restart: bool = False) -> Json:
-    """Have a slot run on trial and watch it; return what the installer says.
+def switch(remote: Remote, slot: str, trial: tuple[object, ...], secrets: Sequence[str] = ()) -> Json:
+    """Have a slot run on trial, which the device watches itself; return what the installer says.
 
     Parameters
     ----------
     trial
         Options of the installer's switch.
-    restart
-        Whether the service is to be started anew even where it runs this slot: its secrets are others.
+    secrets
+        The names of those that were sent for it.
 
     Raises
     ------
     RolledBackError
         When the device went back; its log is noted.
     """
-    program = f"{remote.home}/slots/{slot}/install.py"
-    remote.note(f"switching to {slot}")
-    told = remote.do("switch", slot, *trial, program=program)
-    if not told["switched"]:
-        remote.note(f"{slot} runs already")
-        if restart and (done := remote.run(["systemctl", "restart", "digitcam.service"])).code:
-            raise SinkError(f"{remote.ssh.host}: {done.err[-1] if done.err else 'the service does not start'}")
-    remote.note("watching it")
+    program, names = f"{remote.home}/slots/{slot}/install.py", [word for name in secrets for word in ("--secret", name)]
+    remote.note(f"switching to {slot} and watching it")
     try:
         with _watched(remote):
-            told = remote.do("trial", slot, program=program)
+            told = remote.do("switch", slot, *trial, *names, program=program)
     except RolledBackError as error:
         for line in error.told.get("log", []):
             remote.note(f"  its log: {line}")
         raise
     if not told.get("confirmed"):
         raise ConfigError(f"{remote.ssh.host}: {slot} was gone back from meanwhile: {told.get('reason', 'asked for')}")
-    remote.note(f"{slot} has proved itself")
+    remote.note(f"{slot} {'has proved itself' if told['switched'] else 'runs already'}")
     return told
 
 

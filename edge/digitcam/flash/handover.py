@@ -1,17 +1,16 @@
-"""Secrets, handed to a device apart from the payload; those before come back when what follows fails."""
+"""Secrets, handed to a device apart from the payload."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from digitcam.core.errors import ConfigError, DigitcamError
+from digitcam.core.errors import ConfigError
 from digitcam.edge.secret import FOLDER
 from digitcam.flash import secrets
-from digitcam.flash.remote import Remote, RolledBackError
+from digitcam.flash.remote import Remote
 from digitcam.flash.wish import Wish
 
 if TYPE_CHECKING:
@@ -41,26 +40,11 @@ def gather_secrets(remote: Remote, config: RunConfig, wish: Wish, dry_run: bool)
     return found
 
 
-@contextmanager
-def new_secrets(remote: Remote, values: Mapping[str, bytes]) -> Iterator[bool]:
-    """Write the secrets that are others than those there, and yield whether there were any.
-
-    Those before come back when what follows fails: what runs then may not get by with the new ones.
-    """
+def send_secrets(remote: Remote, values: Mapping[str, bytes]) -> list[str]:
+    """Send the secrets that are others than those there, and return their names: a switch puts them in their place."""
     before = remote.secrets() if values else {}
     changed = [name for name, value in values.items() if before.get(name) != hashlib.sha256(value).hexdigest()]
     for name in changed:
-        remote.note(f"writing /etc/digitcam/{name}")
+        remote.note(f"sending {name} for /etc/digitcam")
         remote.put_secret(name, values[name])
-    try:
-        yield bool(changed)
-    except DigitcamError as error:
-        with suppress(DigitcamError):
-            back = [name for name in changed if remote.secret_back(name)]
-            if back:
-                remote.note(f"the former {', '.join(back)} came back")
-            if back and isinstance(error, RolledBackError) and error.told.get("before"):
-                remote.run(["systemctl", "restart", "--no-block", "digitcam.service"])
-        raise
-    for name in changed:
-        remote.secret_stays(name)
+    return changed

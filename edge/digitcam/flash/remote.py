@@ -118,30 +118,19 @@ class Remote:
             raise SinkError(f"{self.ssh.host}: {where}: {done.err[-1] if done.err else 'no word why'}: make room there")
 
     def put_secret(self, name: str, content: bytes) -> None:
-        """Write a secret, whole or not at all, for root alone; the one before is kept beside it.
+        """Write a secret beside its place, for root alone; `install.py switch` puts it there.
 
         A folder that is there stays as it is: a digitcam installed by hand reads its configuration in it, as no root.
+
+        Raises
+        ------
+        SinkError
+            When it cannot be written.
         """
-        self._secret(
-            'umask 077; mkdir -p "$1"; cd "$1"; cat > ".$2.part"; sync ".$2.part"; '
-            'test ! -f "$2" || cp -p "$2" ".$2.old"; mv ".$2.part" "$2"; sync .',
-            name,
-            content,
-        )
-
-    def secret_back(self, name: str) -> bool:
-        """Put the secret before in its place again; return whether there was one."""
-        return bool(self._secret('cd "$1"; test ! -f ".$2.old" || { mv ".$2.old" "$2"; sync .; echo back; }', name))
-
-    def secret_stays(self, name: str) -> None:
-        """Forget the secret before."""
-        self._secret('rm -f "$1/.$2.old"', name)
-
-    def _secret(self, text: str, name: str, content: bytes = b"") -> bytes:
-        done = self.script(f"set -e; {text}", f"{self.root}/etc/digitcam", name, stdin=content)
+        text = 'set -e; umask 077; mkdir -p "$1"; cd "$1"; cat > ".$2.part"; sync ".$2.part"; mv ".$2.part" ".$2.new"'
+        done = self.script(text, f"{self.root}/etc/digitcam", name, stdin=content)
         if done.code:
             raise SinkError(f"{self.ssh.host}: /etc/digitcam/{name}: {done.err[-1] if done.err else 'no word why'}")
-        return done.out
 
     def secrets(self) -> dict[str, str]:
         """Return the SHA-256 of the secrets that are there, by their names."""
