@@ -50,7 +50,7 @@ def selftest(bundle: Bundle) -> list[Replay]:
             expected = {name: value[i : i + 1] for name, value in golden.outputs[format].items()}
             off = {name: float(np.abs(outputs[name] - expected[name]).max()) for name in expected}
             difference = max(difference, *off.values())
-            share = max(share, *(off[name] / ranges[name] for name in off))
+            share = max(share, *(off[name] / max(ranges[name], 1e-9) for name in off))  # a range may be 0
             same += _numbers(outputs, bundle.card) == _numbers(expected, bundle.card)
         replays.append(Replay(format, same, len(golden.images), difference, share))
     if not replays:
