@@ -229,7 +229,7 @@ def test_no_room(untouched: SshBox, tmp_path: Path) -> None:
     [
         ("sauce = 1\n", 2, "sauce"),
         ('source = "nosuch://x"\n', 2, "sources of kind 'nosuch' are not known"),
-        ('source = "v4l2:///dev/video63"\n', 4, "camera: there is no /dev/video63; there are: "),
+        ('source = "v4l2:///dev/video63"\n', 4, "camera: /dev/video63 is none; there are: "),
         ('signers = "/etc/digitcam/signers"\n', 3, "is not signed, and the configuration has signers"),
     ],
 )

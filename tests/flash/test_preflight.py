@@ -23,7 +23,17 @@ PI: dict[str, Any] = {
     "picamera2": True,
     "numpy": "2.2.4",
 }
+# What a Pi 4 and a Pi 5 have without any camera, by /sys/class/video4linux/*/name.
+PI4 = {
+    "video10": "bcm2835-codec-decode",
+    "video13": "bcm2835-isp-output0",
+    "video14": "bcm2835-isp-capture0",
+    "video19": "rpi-hevc-dec",
+    "video31": "bcm2835-codec-encode_image",
+}
+PI5 = {"video19": "rpivid", "video20": "pispbe-input", "video27": "pispbe-config"}
 CSI, USB = RunConfig(source="picamera2://0"), RunConfig(source="v4l2:///dev/video0?width=640")
+CODEC = RunConfig(source="v4l2:///dev/video10")
 TLS = RunConfig(source="demo:", mqtt=Mqtt(host="b"))
 
 
@@ -37,7 +47,10 @@ TLS = RunConfig(source="demo:", mqtt=Mqtt(host="b"))
         (CSI, {"disk_free_mb": 12}, SinkError, r"disk: 12 MB are free, 300 MB are needed: make room"),
         (CSI, {"picamera2": False}, ConfigError, r"camera: .*apt install --no-install-recommends python3-picamera2"),
         (CSI, {"cameras": {}}, SourceError, r"camera: none is found: see its cable"),
-        (USB, {"cameras": {"video2": "cam"}}, SourceError, r"no /dev/video0; there are: video2 \(cam\)"),
+        (CSI, {"cameras": PI4}, SourceError, r"camera: none is found: see its cable"),
+        (CSI, {"cameras": PI5}, SourceError, r"camera: none is found: see its cable"),
+        (USB, {"cameras": {"video2": "cam"}}, SourceError, r"/dev/video0 is none; there are: video2 \(cam\)"),
+        (CODEC, {"cameras": PI4}, SourceError, r"/dev/video10 is none; there are: none: mend source"),
         (TLS, {"clock": {"unix_s": 0}}, ConfigError, r"clock: 100000 s behind .*timedatectl set-ntp true"),
     ],
 )
@@ -81,6 +94,10 @@ def test_wheels_are_for_what_the_device_has() -> None:
 
 
 def test_a_configuration_where_none_is_given() -> None:
-    assert config_for(PI) == 'source = "picamera2://0"\n'
+    for cameras in (PI4 | {"video0": "unicam-image"}, PI5 | {"video0": "rp1-cfe-csi2_ch0"}):
+        assert config_for({**PI, "cameras": cameras}) == 'source = "picamera2://0"\n'
     with pytest.raises(ConfigError, match=r"there are: /dev/video0 \(cam\): say it with --config"):
         config_for({**PI, "picamera2": False, "cameras": {"video0": "cam"}})
+    # picamera2 alone makes no CSI camera, nor does a codec.
+    with pytest.raises(ConfigError, match=r"there are: /dev/video0 \(cam\): say it with --config"):
+        config_for({**PI, "cameras": PI4 | {"video0": "cam"}})

@@ -22,6 +22,11 @@ MEMORY_MB, DISK_MB = 200, 300
 """The least memory a device has, and the least room on its disk before it is known what is to be sent."""
 CLOCK_S, CLOCK_TLS_S = 60, 86400
 """How far a clock may be off before it is told, and before no certificate can be relied on."""
+NO_CAMERAS = ("bcm2835-codec", "bcm2835-isp", "rpi-hevc-dec", "rpivid", "pispbe")
+"""How the names of video nodes begin that are a Pi's codec or ISP, by its kernel (raspberrypi/linux, drivers/media and
+drivers/staging; Documentation/admin-guide/media/bcm2835-isp.rst and raspberrypi-pisp-be.rst)."""
+CSI = ("unicam", "rp1-cfe")
+"""And those of what a CSI camera hangs on: there are such nodes only once its sensor has answered."""
 
 
 class Look(NamedTuple):
@@ -111,8 +116,8 @@ def config_for(facts: Json) -> str:
     ConfigError
         When it is not plain which camera is meant.
     """
-    cameras = facts["cameras"]
-    if cameras and facts["picamera2"]:
+    cameras = _cameras(facts)
+    if facts["picamera2"] and any(name.startswith(CSI) for name in cameras.values()):
         return 'source = "picamera2://0"\n'
     names = ", ".join(f"/dev/{node} ({name})" for node, name in sorted(cameras.items())) or "none"
     raise ConfigError(f"which camera to read is not plain, there are: {names}: say it with --config, see edge/configs/")
@@ -138,8 +143,12 @@ def _clock(facts: Json, config: RunConfig, now_s: float) -> Look:
     return Look("clock", f"{told}; readings will carry its time")
 
 
+def _cameras(facts: Json) -> dict[str, str]:
+    return {node: name for node, name in facts["cameras"].items() if not name.startswith(NO_CAMERAS)}
+
+
 def _camera(facts: Json, config: RunConfig) -> Look:
-    scheme, cameras = config.source.partition(":")[0], facts["cameras"]
+    scheme, cameras = config.source.partition(":")[0], _cameras(facts)
     named = ", ".join(f"{node} ({name})" for node, name in sorted(cameras.items())) or "none"
     if scheme == "picamera2":
         if not facts["picamera2"]:
@@ -149,5 +158,5 @@ def _camera(facts: Json, config: RunConfig) -> Look:
             return Look("camera", "", SourceError("none is found: see its cable, and rpicam-hello --list-cameras"))
     node = re.match(r"v4l2:(?://)?/dev/(video\d+)\b", config.source)
     if node and node[1] not in cameras:
-        return Look("camera", "", SourceError(f"there is no /dev/{node[1]}; there are: {named}: mend source"))
+        return Look("camera", "", SourceError(f"/dev/{node[1]} is none; there are: {named}: mend source"))
     return Look("camera", named if scheme in ("picamera2", "v4l2") else f"source is of kind {scheme}:, not looked at")
