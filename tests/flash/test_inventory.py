@@ -98,6 +98,25 @@ def test_a_host_has_its_own_and_else_what_all_have(tmp_path: Path) -> None:
     assert (third.model, third.config, third.payload) == (None, None, tmp_path / "p")
 
 
+def test_what_the_command_line_says_wins(tmp_path: Path) -> None:
+    (tmp_path / "all.toml").write_text('source = "demo:"\n')
+    (tmp_path / "bundle").mkdir()
+    one = {"name": "one", "model": "other", "config": "all.toml", "secrets": {"web-token": "tokens/one"}}
+    tree = {"hosts": [one, {"name": "two", "payload": "p"}], "model": "canvas", "secrets": {"mqtt-password": "m"}}
+
+    def wished(**given: Any) -> list[tuple[Any, ...]]:
+        made = fleet(tmp_path, tree, **given)
+        return [(wish.model, wish.config, wish.payload) for wish in made.wishes(tmp_path, "model_only").values()]
+
+    # Its paths start from here and not from the inventory's folder; what it leaves open is the inventory's.
+    assert wished(model="bundle") == [("bundle", tmp_path / "all.toml", None), ("bundle", None, None)]
+    here = Path("here.toml")
+    assert wished(config=here) == [("other", here, None), ("canvas", here, None)]
+    assert wished(payload=Path("q")) == [(None, None, Path("q"))] * 2
+    secrets = fleet(tmp_path, tree, secrets={"web-token": Path("mine")}).wishes(tmp_path, "model_only")["one"].secrets
+    assert secrets == {"mqtt-password": tmp_path / "m", "web-token": Path("mine")}
+
+
 def test_values_need_a_configuration_and_have_to_fit_it(tmp_path: Path) -> None:
     one = {"name": "one", "values": {"sauce": 2}}
     with pytest.raises(ConfigError, match=r"^one: has values, but no config to put them into: name one"):

@@ -55,7 +55,11 @@ _LOCK = threading.Lock()
 @click.option("--status", is_flag=True, help="Only say what is installed, and how it does.")
 @click.option("--rollback", is_flag=True, help="Go back to the version before.")
 @click.option("--remove", is_flag=True, help="Leave nothing of digitcam there, secrets and history included.")
-@click.option("--inventory", type=PATH, help="A TOML file of many devices: the canary first, then waves.")
+@click.option(
+    "--inventory",
+    type=PATH,
+    help="A TOML file of many devices: the canary first, then waves. --model and the like given here win over it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The status as JSON.")
 @click.option("--root", default="/", hidden=True, help="A scratch root there, for tests.")
 def flash(host: str | None, **options: Any) -> int:

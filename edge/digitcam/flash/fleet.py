@@ -31,7 +31,7 @@ class Fleet(NamedTuple):
     """An inventory, where its paths start from, and how its devices are reached.
 
     wish
-        What holds for all where the inventory says nothing else.
+        What holds for all: it wins over the inventory, and a bundle or a configuration also over a payload there.
     """
 
     inventory: Inventory
@@ -49,30 +49,25 @@ class Fleet(NamedTuple):
         ConfigError
             When there is no configuration to put its values into, or they do not fit.
         """
-        wish, all_ = self.wish, self.inventory
-        payload = _first(host.payload, None if host.model or host.config else all_.payload)
-        model = None if payload else _first(host.model, all_.model, wish.model)
-        config = None if payload else _first(host.config, all_.config)
-        file = self._path(config) if config else None if payload else wish.config
+        given, all_ = self.wish, self.inventory
+        payload, model, config = given.payload, given.model, given.config
+        if not (payload or model or config):
+            payload = self._path(_first(host.payload, None if host.model or host.config else all_.payload))
+        if payload is None:
+            model = model or self._bundle(_first(host.model, all_.model))
+            config = config or self._path(_first(host.config, all_.config))
         if host.values:
-            if file is None:
+            if config is None:
                 raise ConfigError("has values, but no config to put them into: name one")
             try:
-                text = file.read_text(encoding="utf-8")
+                text = config.read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"{file}: cannot read the configuration: {error}") from None
-            file = scratch / f"{host.name}.toml"
-            file.write_text(merged(text, host.values), encoding="utf-8")
-        bundle = str(self._path(model)) if model and self._path(model).exists() else model
-        return wish._replace(
-            model=bundle,
-            config=file,
-            payload=self._path(payload) if payload else wish.payload if not bundle else None,
-            secrets={
-                **wish.secrets,
-                **{name: self._path(path) for name, path in (all_.secrets | host.secrets).items()},
-            },
-            ask=None,
+                raise ConfigError(f"{config}: cannot read the configuration: {error}") from None
+            config = scratch / f"{host.name}.toml"
+            config.write_text(merged(text, host.values), encoding="utf-8")
+        secrets = {name: self.folder / path for name, path in (all_.secrets | host.secrets).items()}
+        return given._replace(
+            model=model, config=config, payload=payload, secrets={**secrets, **given.secrets}, ask=None
         )
 
     def act(self, act: Callable[[Remote, Wish], str], wishes: Mapping[str, Wish]) -> list[Row]:
@@ -140,8 +135,12 @@ class Fleet(NamedTuple):
         with Ssh(host.address or host.name, self.ssh_config) as ssh:
             yield Remote(ssh, lambda text: self.note(f"{host.name}: {text}"), self.root.replace("{name}", host.name))
 
-    def _path(self, path: str) -> Path:
-        return self.folder / path
+    def _path(self, path: str | None) -> Path | None:
+        return None if path is None else self.folder / path
+
+    def _bundle(self, model: str | None) -> str | None:
+        path = self._path(model)
+        return str(path) if path and path.exists() else model
 
 
 def table(rows: Sequence[Row]) -> list[str]:
