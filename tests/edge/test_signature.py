@@ -19,6 +19,7 @@ from digitcam.core.errors import ConfigError, ModelError
 from digitcam.core.packing import pack, put_signature, unpack
 from digitcam.edge.config import ConfigFile, RunConfig, load_config
 from digitcam.edge.control import Control
+from digitcam.edge.doctor import parts
 from digitcam.edge.parts import Parts
 from digitcam.edge.runner import Runner, check
 from digitcam.edge.signature import is_signed, sign, signer_of
@@ -269,6 +270,19 @@ def test_the_key_of_the_configuration(folder: Path, keys: Path, anns: Path, tmp_
     file.write_text("signers = ''")
     with pytest.raises(ConfigError, match="line 1: signers: "):
         load_config(file)
+
+
+def test_the_file_is_read_where_systemd_hands_it_to_the_service(
+    folder: Path, keys: Path, anns: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(anns.parent))
+    config = RunConfig(model=str(folder), signers="/etc/digitcam/allowed_signers")
+    signed(folder, keys / "bob")
+    with pytest.raises(ModelError, match="does not list"):
+        check(config, ConfigFile())
+    signed(folder, keys / "ann")
+    check(config, ConfigFile())
+    assert parts.engine(str(folder), "fp32.onnx", config.signers).found.endswith(", signed by ann@example.org")
 
 
 def test_the_example_has_it() -> None:

@@ -14,7 +14,9 @@ from box import WAIT_S, light_wheel, payload, seal
 from sshbox import QUICK, SshBox, make_key
 from tinywheels import tiny_wheel
 
-from digitcam.core.bundle import SHIPPED
+from digitcam.core.bundle import SHIPPED, open_bundle
+from digitcam.core.packing import put_signature
+from digitcam.edge.signature import sign
 
 CONFIG = """source = "demo:"
 format = "fp32.onnx"
@@ -172,6 +174,22 @@ def test_secrets_come_apart_and_the_former_come_back_with_the_former_slot(device
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("first password\n", 0o600)
     # What is there need not be given again.
     device.ok("--payload", payloads["good"], *QUICK)
+
+
+def test_who_may_sign_comes_apart_as_well(device: SshBox, tmp_path: Path) -> None:
+    bundle, key = tmp_path / "bundle", make_key(tmp_path / "key")
+    shutil.copytree(SHIPPED / "canvas", bundle)
+    put_signature(open_bundle(bundle), sign(open_bundle(bundle), key))
+    config = 'source = "demo:"\nsigners = "/etc/digitcam/allowed_signers"\n'
+    payload(tmp_path / "signed", light_wheel(tmp_path), config, bundle)
+    line = device.fails(2, "--payload", tmp_path / "signed", *QUICK)
+    assert line.startswith("signers is allowed_signers, which the device has not: give it with --secret ")
+    text = f"me {key.with_name('key.pub').read_text()}"
+    (tmp_path / "signers").write_text(text)
+    device.ok("--payload", tmp_path / "signed", "--secret", f"allowed_signers={tmp_path / 'signers'}", *QUICK)
+    assert (device.box.root / "etc/digitcam/allowed_signers").read_text() == text
+    drop_in = (device.box.root / "etc/systemd/system/digitcam.service.d/flash.conf").read_text()
+    assert "LoadCredential=allowed_signers:/etc/digitcam/allowed_signers" in drop_in
 
 
 # Damaged on the way

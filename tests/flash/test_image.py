@@ -307,6 +307,16 @@ def test_secrets_are_asked_for_or_read_and_never_told(tmp_path: Path) -> None:
             secrets.gather(config, [pair], ask)
 
 
+def test_who_may_sign_comes_apart_as_a_secret_does(tmp_path: Path) -> None:
+    (tmp_path / "meter.toml").write_text('signers = "/etc/digitcam/allowed_signers"\n')
+    config = load_config(tmp_path / "meter.toml")
+    with pytest.raises(ConfigError, match=r"^signers is allowed_signers: give the file with --secret allowed_signers="):
+        secrets.gather(config, [], lambda what: "")
+    (tmp_path / "allowed").write_text("me ssh-ed25519 AAAA\n")
+    found = secrets.gather(config, [f"allowed_signers={tmp_path / 'allowed'}"], lambda what: "")
+    assert found == {"allowed_signers": b"me ssh-ed25519 AAAA\n"}
+
+
 def first_boot(boot: Path, root: Path, fail: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DIGITCAM_ROOT": str(root), "ASKED": str(root / "asked"), "FAIL": fail}
     root.mkdir(exist_ok=True)

@@ -27,7 +27,7 @@ from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.parts import Parts
 from digitcam.edge.pipeline import Reader
 from digitcam.edge.regions import cut, views
-from digitcam.edge.secret import CREDENTIALS, read_secret
+from digitcam.edge.secret import CREDENTIALS, handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, plan_sinks
 from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
 from digitcam.edge.sources.live import LiveSource
@@ -282,7 +282,7 @@ def _reader(config: RunConfig) -> Reader:
     if config.signers:
         from digitcam.edge.signature import signer_of
 
-        signer_of(bundle, Path(config.signers))
+        signer_of(bundle, Path(handed(config.signers)))
     return Reader(bundle, config.format, config.threads, config.accept)
 
 

@@ -1,4 +1,7 @@
-"""The secrets a configuration names. They are never in a payload: they go to /etc/digitcam on the device, apart."""
+"""The secrets a configuration names. They are never in a payload: they go to /etc/digitcam on the device, apart.
+
+So does the file of allowed signers: it is no secret, but what is signed must not bring along who may sign.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,8 @@ if TYPE_CHECKING:
     from digitcam.edge.config import RunConfig
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?<!\.toml)")
-_KEYS = {
-    "mqtt": ("password_file", "ca_file", "cert_file", "key_file"),
-    "web": ("token_file",),
-    "webhook": ("token_file", "ca_file"),
-}
+_LINES = ("mqtt.password_file", "web.token_file", "webhook.token_file")
+_FILES = ("signers", "mqtt.ca_file", "mqtt.cert_file", "mqtt.key_file", "webhook.ca_file")
 
 
 class Secret(NamedTuple):
@@ -40,14 +40,14 @@ def wanted(config: RunConfig) -> list[Secret]:
         When a name is none that systemd takes for a credential.
     """
     found: dict[str, Secret] = {}
-    for table, keys in _KEYS.items():
-        for key in keys:
-            path = getattr(getattr(config, table), key, None)
-            if path and path.startswith((FOLDER, CREDENTIALS)):
-                name = PurePosixPath(path).name
-                if not _NAME.fullmatch(name):
-                    raise ConfigError(f"{table}.{key} is {path}: name the file with letters, digits, '-', '_' and '.'")
-                found.setdefault(name, Secret(name, f"{table}.{key}", key in ("password_file", "token_file")))
+    for key in (*_LINES, *_FILES):
+        table, _, field = key.rpartition(".")
+        path = getattr(getattr(config, table) if table else config, field, None)
+        if path and path.startswith((FOLDER, CREDENTIALS)):
+            name = PurePosixPath(path).name
+            if not _NAME.fullmatch(name):
+                raise ConfigError(f"{key} is {path}: name the file with letters, digits, '-', '_' and '.'")
+            found.setdefault(name, Secret(name, key, key in _LINES))
     return list(found.values())
 
 

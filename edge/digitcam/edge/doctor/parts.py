@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from digitcam.core.errors import ConfigError, SourceError
 from digitcam.edge.doctor import Finding
-from digitcam.edge.secret import CREDENTIALS
+from digitcam.edge.secret import CREDENTIALS, handed
 
 if TYPE_CHECKING:
     from digitcam.edge.config.mqtt import Mqtt
@@ -47,7 +47,7 @@ def engine(model: str, format: str | None, signers: str | None = None) -> Findin
     if signers:
         from digitcam.edge.signature import signer_of
 
-        signed = f", signed by {signer_of(bundle, Path(signers))}"
+        signed = f", signed by {signer_of(bundle, Path(handed(signers)))}"
     engines.load(bundle, format)  # says what is missing for the configured one
     replay = next(replay for replay in selftest(bundle) if replay.format == format)
     found = f"{model}, {format}: {replay.same} of {replay.of} golden inputs read as at export{signed}"
