@@ -178,7 +178,8 @@ def boot() -> None:
 def main() -> int:
     verb, words = sys.argv[3], sys.argv[4:]
     STATE.mkdir(exist_ok=True)
-    units = [word for word in words if word.endswith(".service")]
+    names = [word if word.endswith(".service") else f"{word}.service" for word in words]
+    units = [name for word, name in zip(words, names, strict=True) if word == name or (UNITS / name).exists()]
     if verb == "--version":
         print("systemd 252 (stand-in)")
     elif verb == "manage":
@@ -205,6 +206,8 @@ def main() -> int:
                 return 1
             if not (WANTS / unit).is_symlink():
                 (WANTS / unit).symlink_to(f"/etc/systemd/system/{unit}")
+            if "--now" in words:
+                start(unit, wait=True)
     elif verb == "disable":
         for unit in units:
             (WANTS / unit).unlink(missing_ok=True)
