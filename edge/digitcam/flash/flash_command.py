@@ -143,7 +143,7 @@ def _act(verb: str | None, options: dict[str, Any]) -> Callable[[Remote, Wish], 
 
     def act(remote: Remote, wish: Wish) -> str:
         from digitcam.flash import flash as steps
-        from digitcam.flash import shadow
+        from digitcam.flash import removal, shadow
 
         dry_run = options["dry_run"]
         if dry_run and verb in ("rollback", "remove"):
@@ -151,7 +151,7 @@ def _act(verb: str | None, options: dict[str, Any]) -> Callable[[Remote, Wish], 
         if verb == "rollback":
             return f"went back to {remote.do('rollback')['slot']}"
         if verb == "remove":
-            remote.do("remove")
+            removal.remove(remote)
             return "removed"
         if verb == "model_only":
             limits = shadow.Limits(agreement=options["agree"], slower=options["slower"])
