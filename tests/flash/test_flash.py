@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
@@ -141,6 +142,55 @@ def test_killed_at_a_step_the_same_command_goes_on(
     device.ok(*words)
     assert (device.box.runs(), device.box.slots()) == (slot, (slot, old))
     assert not (device.box.home / "trial.json").exists()
+
+
+def test_of_three_flashes_two_slots_are_kept_and_going_back_broken_off_and_repeated_goes_back_once(
+    device: SshBox, tmp_path: Path
+) -> None:
+    box, slots = device.box, []
+    for name in ("first", "second", "third"):
+        folder = light(tmp_path / name, f"{name} of three")
+        slots.append(json.loads((folder / "payload.json").read_text())["id"])
+        device.ok("--payload", folder, *QUICK)
+    _, old, new = slots
+    assert box.slots() == (new, old)
+    assert {path.name for path in (box.home / "slots").iterdir()} == {new, old}
+
+    # Stopping what runs takes until the gate goes.
+    gate, real = device.folder / "gate", device.tools / "systemctl.real"
+    (device.tools / "systemctl").rename(real)
+    device.tool("systemctl", f'case $1 in stop) while test -e {gate}; do sleep 0.02; done; esac; exec {real} "$@"')
+    gate.touch()
+    try:
+        device.killed_at("  return link", ["--rollback"])
+        again = subprocess.Popen(
+            device.command("--rollback"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=device.env()
+        )
+        assert again.stdout and again.stderr
+        assert next(line for line in again.stderr if "an installer is still at work there" in line)
+        gate.unlink()
+        assert (again.communicate()[0], again.returncode) == (f"meter: went back to {old}\n", 0)
+    finally:
+        gate.unlink(missing_ok=True)
+        real.rename(device.tools / "systemctl")
+    assert (box.runs(), box.slots(), (box.home / "trial.json").exists()) == (old, (old, new), False)
+
+    # The power goes on the device: the same command goes on there.
+    box.call("rollback", new, kill="return link")
+    box.cut_power()
+    assert device.ok("--rollback") == f"meter: went back to {new}"
+    assert (box.runs(), box.slots(), (box.home / "trial.json").exists()) == (new, (new, old), False)
+
+
+@pytest.mark.parametrize("step", ["stop", "units"])
+def test_removing_broken_off_and_repeated_leaves_nothing(device: SshBox, folders: dict[str, Path], step: str) -> None:
+    box = device.box
+    device.ok("--payload", folders["one"], *QUICK)
+    device.killed_at(f"  remove {step}", ["--remove"])
+    assert device.ok("--remove") == "meter: removed"
+    assert not box.home.exists() and not list((box.root / "etc/systemd/system").iterdir())
+    assert box.unit()["ActiveState"] == "inactive"
+    assert device.ok("--remove") == "meter: removed"
 
 
 def test_secrets_come_apart_and_the_former_come_back_with_the_former_slot(device: SshBox, tmp_path: Path) -> None:
@@ -281,13 +331,20 @@ def test_wrong_words(untouched: SshBox, words: list[str], code: int, said: str) 
     assert said in untouched.fails(code, *words)
 
 
-def test_an_unknown_host_is_one_line(untouched: SshBox, tmp_path: Path) -> None:
-    untouched.config.write_text(untouched.host("meter", UserKnownHostsFile="/dev/null"))
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"UserKnownHostsFile": "/dev/null"}, "Host key verification failed: connect once with 'ssh meter'"),
+        ({"HostName": "no-such-host.invalid"}, "Could not resolve hostname no-such-host.invalid: "),
+    ],
+)
+def test_an_unknown_host_is_one_line(untouched: SshBox, change: dict[str, object], said: str) -> None:
+    untouched.config.write_text(untouched.host("meter", **change))
     try:
         line = untouched.fails(2, "--model", "canvas")
     finally:
         untouched.config.write_text(untouched.host("meter"))
-    assert line.startswith("meter: Host key verification failed: connect once with 'ssh meter'")
+    assert line.startswith(f"meter: {said}")
 
 
 # A bundle and a configuration, made into a payload here; then another bundle alone

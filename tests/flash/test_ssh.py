@@ -104,6 +104,23 @@ def test_what_is_said_when_there_is_no_connection(
     assert "\n" not in str(raised.value)
 
 
+def test_by_a_jump_host_and_a_configuration_in_two_files(device: SshBox, tmp_path: Path) -> None:
+    hop = SshBox(tmp_path / "hop", "hop")
+    (tmp_path / "hosts").write_text(device.host("meter", ProxyJump="hop") + hop.host("hop"))
+    (tmp_path / "config").write_text(f"Include {tmp_path / 'hosts'}\n")
+    try:
+        with Ssh("meter", tmp_path / "config") as ssh:
+            assert ssh.run(["cat"], b"over the hop").out == b"over the hop"
+    finally:
+        hop.stop()
+    # It was by the hop indeed.
+    with (
+        pytest.raises(SinkError, match=r"^meter: .*: is it on, and does 'ssh meter' work"),
+        Ssh("meter", tmp_path / "config"),
+    ):
+        pass
+
+
 def test_an_option_is_no_host(device: SshBox, tmp_path: Path) -> None:
     evil = tmp_path / "evil"
     with pytest.raises((ConfigError, SinkError)), Ssh(f"-oProxyCommand=touch {evil}", device.config):

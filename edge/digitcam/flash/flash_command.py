@@ -149,7 +149,7 @@ def _act(verb: str | None, options: dict[str, Any]) -> Callable[[Remote, Wish], 
         if dry_run and verb in ("rollback", "remove"):
             return f"would {verb.replace('rollback', 'go back')}"
         if verb == "rollback":
-            return f"went back to {remote.do('rollback')['slot']}"
+            return f"went back to {_go_back(remote)}"
         if verb == "remove":
             removal.remove(remote)
             return "removed"
@@ -161,6 +161,14 @@ def _act(verb: str | None, options: dict[str, Any]) -> Callable[[Remote, Wish], 
         return f"{'would run' if dry_run else 'runs'} {told['slot']}"
 
     return act
+
+
+def _go_back(remote: Remote) -> str | None:
+    """Have a device go back to the slot before; to that same one where it was under way when this was broken off."""
+    told = remote.do("status")
+    before = (told["trial"] or {"before": told["previous"]})["before"]
+    slot: str | None = remote.do("rollback", *([before] if before else []))["slot"]
+    return slot
 
 
 def _wish(options: dict[str, Any], asks: bool, verb: str | None) -> Wish:
