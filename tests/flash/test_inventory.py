@@ -190,3 +190,29 @@ def test_a_canary_that_fails_stops_the_rest_and_one_that_reads_does_not(devices:
     config.write_text(one.host("one") + two.host("two", Port=1))
     rows, told = flash(5, "--status")
     assert rows == [["two", "-", "-", "-", "-"], ["one", "0", "m", slots["good"], "active"]]
+
+
+def test_after_so_many_failures_no_other_wave_begins(devices: tuple[SshBox, SshBox, Path]) -> None:
+    one, two, folder = devices
+    payload(folder / "light", light_wheel(folder), 'source = "demo:"\n# light\n', SHIPPED / "canvas")
+    config, names = folder / "ssh_config", ("gone", "one", "lost", "two")
+    # Nobody listens where two of them should be.
+    config.write_text(one.host("gone", Port=1) + one.host("one") + one.host("lost", Port=1) + two.host("two"))
+    hosts = "".join(f'[[hosts]]\nname = "{name}"\n' for name in names)
+    written(folder, f'wave = 1\nmax_failures = 2\npayload = "light"\n{hosts}')
+    before = two.box.disk()
+    given = ("--inventory", folder / "fleet.toml", "--ssh-config", config, "--root", folder / "{name}" / "root")
+    done = one.flash(*given, *QUICK, host=False)
+    results = {line.split()[0]: line.rpartition("  ")[2] for line in done.stdout.splitlines()[1:]}
+    assert (done.returncode, set(results)) == (5, set(names)), done
+    assert (results["gone"], results["lost"], results["two"]) == ("failed", "failed", "not tried")
+    assert results["one"].startswith("runs ") and "two: " not in done.stderr and two.box.disk() == before
+    # More of them at once are tried, even where the first fails.
+    written(folder, f'wave = 3\nmax_failures = 1\npayload = "light"\n{hosts}')
+    done = one.flash(*given, *QUICK, host=False)
+    assert [line.rpartition("  ")[2].split()[0] for line in done.stdout.splitlines()[1:]] == [
+        "failed",
+        "runs",
+        "failed",
+        "not",
+    ]
