@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from digitcam.core.errors import ConfigError, SinkError, SourceError
 from digitcam.edge.config import RunConfig
 from digitcam.edge.config.mqtt import Mqtt
-from digitcam.flash.preflight import config_for, look_at, settle, target_of
+from digitcam.flash.payload import Payload, Requires
+from digitcam.flash.preflight import check_room, config_for, look_at, settle, target_of
 
 PI: dict[str, Any] = {
     "machine": "aarch64",
@@ -19,6 +22,7 @@ PI: dict[str, Any] = {
     "disk_free_mb": 9000,
     "clock": {"unix_s": 1000, "synchronised": True},
     "systemd": "257",
+    "current": None,
     "cameras": {"video0": "unicam"},
     "picamera2": True,
     "numpy": "2.2.4",
@@ -82,6 +86,34 @@ def test_a_device_that_is_right() -> None:
 def test_several_faults_are_counted() -> None:
     with pytest.raises(ConfigError, match=r"^Python: .* \(and 1 more, see above\): nothing was changed$"):
         settle(look_at({**PI, "python": "3.9", "disk_free_mb": 0}, CSI, now_s=1000))
+
+
+def test_room_for_a_first_flash_and_for_another_that_may_share_with_it() -> None:
+    for current, free_mb, short in ((None, 299, 300), ("a", 19, 20), ("a", 20, None)):
+        (disk,) = (
+            look
+            for look in look_at({**PI, "current": current, "disk_free_mb": free_mb}, CSI, now_s=1000)
+            if look.what == "disk"
+        )
+        assert str(disk.error or "") == (f"{free_mb} MB are free, {short} MB are needed: make room" if short else "")
+
+
+def test_room_for_a_payload(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "model/model.int8.tflite").write_bytes(bytes(3_000_000))
+    with zipfile.ZipFile(tmp_path / "wheels/large-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("large", "")
+        wheel.filelist[0].file_size = 100_000_000  # what its list says
+    files = {"model/model.int8.tflite": "0" * 64, "wheels/large-1-py3-none-any.whl": "1" * 64}
+    requires = Requires("aarch64", "3.13", False)
+    made = Payload(id="0" * 12, digitcam="0.1.0", model="canvas", requires=requires, files=files)
+    missing = {"model/model.int8.tflite": "0" * 64}
+    # 3 sent, 3 in the slot, 20 spare; and the wheel unpacked, 1.3 times 100, where no slot has it.
+    for shared, need_mb in ((False, 156), (True, 26)):
+        check_room({"disk_free_mb": need_mb}, made, tmp_path, missing, shared)
+        with pytest.raises(SinkError, match=f"{need_mb - 1} MB are free, {need_mb} MB are needed: make room"):
+            check_room({"disk_free_mb": need_mb - 1}, made, tmp_path, missing, shared)
 
 
 def test_wheels_are_for_what_the_device_has() -> None:

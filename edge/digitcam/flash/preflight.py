@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-MEMORY_MB, DISK_MB = 200, 300
-"""The least memory a device has, and the least room on its disk before it is known what is to be sent."""
+MEMORY_MB, DISK_MB, SPARE_MB = 200, 300, 20
+"""The least memory a device has; the least room on its disk for a first flash, before it is known what is to be sent;
+and what is left of it whatever comes."""
 CLOCK_S, CLOCK_TLS_S = 60, 86400
 """How far a clock may be off before it is told, and before no certificate can be relied on."""
 NO_CAMERAS = ("bcm2835-codec", "bcm2835-isp", "rpi-hevc-dec", "rpivid", "pispbe")
@@ -61,7 +62,8 @@ def look_at(facts: Json, config: RunConfig, now_s: float | None = None) -> list[
     ]
     memory, disk = facts["memory_mb"], facts["disk_free_mb"]
     looks.append(_look("memory", f"{memory} MB", memory < MEMORY_MB, f"{memory} MB, {MEMORY_MB} MB are needed"))
-    looks.append(_disk(disk, DISK_MB))
+    # Where there is a slot already, another one may share nearly all with it.
+    looks.append(_disk(disk, SPARE_MB if facts["current"] else DISK_MB))
     return [*looks, _clock(facts, config, time.time() if now_s is None else now_s), _camera(facts, config)]
 
 
@@ -73,8 +75,15 @@ def settle(looks: list[Look]) -> None:
         raise type(first.error or ConfigError())(f"{first.what}: {first.error}{more}: nothing was changed")
 
 
-def check_room(facts: Json, payload: Payload, folder: Path, missing: Mapping[str, str]) -> None:
+def check_room(facts: Json, payload: Payload, folder: Path, missing: Mapping[str, str], shared: bool = False) -> None:
     """Refuse a payload for which there is no room: what is to be sent, the slot's copy of it, its wheels unpacked.
+
+    Parameters
+    ----------
+    missing
+        SHA-256 of what is to be sent, by its path in the payload's folder.
+    shared
+        Whether a slot there has the same wheels, so that the new one gets them by hard links.
 
     Raises
     ------
@@ -84,13 +93,13 @@ def check_room(facts: Json, payload: Payload, folder: Path, missing: Mapping[str
     need = sum((folder / path).stat().st_size for path in missing)
     for path in payload.files:
         file = folder / path
-        if not file.exists():
+        if not file.exists() or (shared and path.startswith("wheels/")):
             continue
         need += file.stat().st_size
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 need += int(1.3 * sum(info.file_size for info in archive.infolist()))
-    settle([_disk(facts["disk_free_mb"], need // 10**6 + 20)])
+    settle([_disk(facts["disk_free_mb"], need // 10**6 + SPARE_MB)])
 
 
 def target_of(facts: Json, config: RunConfig, system_packages: bool | None, numpy: str | None) -> Target:
