@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from box import REPOSITORY, Box, light_wheel, payload
+from box import REPOSITORY, Box, light_wheel, payload, seal
 
 from digitcam.flash import device as installer
 
@@ -311,6 +312,48 @@ def test_a_damaged_file_stops_it_before_anything_changes(light: Light, tmp_path:
     (tmp_path / "p" / file).write_bytes(b"x" + (tmp_path / "p" / file).read_bytes()[1:] + b"x")
     assert light.box.fails(code, "install", tmp_path / "p") == f"{file} is damaged or missing: send it again"
     assert not (light.box.home / "slots" / slot).exists()
+
+
+def test_a_device_with_allowed_signers_takes_no_other_bundle_whatever_its_configuration_says(
+    light: Light, tmp_path: Path
+) -> None:
+    signers = light.box.root / "etc/digitcam/allowed_signers"
+    for name in ("ann", "bob"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(tmp_path / name)]
+        subprocess.run(command, check=True)
+    folder, before = tmp_path / "p", light.box.slots()
+    payload(folder, light_wheel(tmp_path), "signed?\n")
+    signers.parent.mkdir()
+    signers.write_text(f'ann namespaces="digitcam" {(tmp_path / "ann.pub").read_text()}')
+    try:
+        unsigned = f"the bundle is not signed, and {signers} names who must: digitcam bundle sign"
+        assert light.box.fails(3, "install", folder) == unsigned
+        for who, why in (("bob", "No principal matched"), ("ann", "incorrect signature"), ("ann", "")):
+            sign = [
+                "ssh-keygen",
+                "-Y",
+                "sign",
+                "-q",
+                "-n",
+                "digitcam",
+                "-f",
+                str(tmp_path / who),
+                folder / "model/card.json",
+            ]
+            (folder / "model/card.json.sig").unlink(missing_ok=True)
+            subprocess.run(sign, check=True, capture_output=True)
+            if why == "incorrect signature":
+                (folder / "model/card.json").write_text("{ }")
+            slot = seal(folder)
+            if not why:
+                assert light.box.ok("install", folder) == {"slot": slot, "installed": True}
+                continue
+            line = light.box.fails(3, "install", folder)
+            assert line.startswith(f"the bundle is not signed as {signers} asks: ") and why in line, line
+            assert not (light.box.home / "slots" / slot).exists()
+        assert light.box.slots() == before
+    finally:
+        shutil.rmtree(signers.parent)
 
 
 @pytest.mark.parametrize("requires", [{"machine": "riscv64"}, {"python": "3.9"}])

@@ -54,6 +54,8 @@ LOG_LINES = 20
 ROOM_BYTES = 20_000_000
 """What must be left on the disk once a slot is made."""
 SECRET = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?<!\.toml)")
+SIGNERS, CARD, SIGNATURE = "allowed_signers", "model/card.json", "model/card.json.sig"
+"""Who may sign a bundle, where that is in /etc/digitcam; and what they sign, as `edge.signature` has it."""
 DROP_IN = """# Written by digitcam's installer.
 [Service]
 ExecStart=
@@ -191,13 +193,26 @@ def locked(device: Device) -> Iterator[None]:
 # Programs
 
 
-def run(*command: object, code: int = USAGE, timeout_s: float = 1800, env: dict[str, str] | None = None) -> str:
+def run(
+    *command: object,
+    code: int = USAGE,
+    timeout_s: float = 1800,
+    env: dict[str, str] | None = None,
+    stdin: Path = Path(os.devnull),
+) -> str:
     """Return what a program says; Failure with its last line when it fails, and its own code if that is 2 to 5."""
     words = [str(word) for word in command]
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=timeout_s, check=False, env={**os.environ, **(env or {})}
-        )
+        with stdin.open("rb") as given:
+            done = subprocess.run(
+                words,
+                stdin=given,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                env={**os.environ, **(env or {})},
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failure(code, f"{Path(words[0]).name}: {error}") from None
     if done.returncode:
@@ -627,7 +642,7 @@ def read_payload(text: str | bytes) -> Json:
         good &= all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+!-]*", name) is not None for name in names)
     if not good or payload["id"] != hashlib.sha256("".join(lines).encode()).hexdigest()[:12]:
         raise Failure(USAGE, "payload.json: schema, a file's path or the id is not as it should be: send it again")
-    if needed := {"requirements.txt", "digitcam.toml", *UNITS, "model/card.json"} - set(files):
+    if needed := {"requirements.txt", "digitcam.toml", *UNITS, CARD} - set(files):
         raise Failure(USAGE, f"payload.json: names no {', '.join(sorted(needed))}")
     return payload
 
@@ -666,12 +681,35 @@ def install(device: Device, folder: Path | None) -> Json:
     for path, sha256 in payload["files"].items():
         if not whole(find(path), sha256):
             raise damaged(path)
+    check_signature(device, payload, find)
     try:
         perform("install", install_steps(device, payload, find))
     except (Failure, OSError):
         erase(device.slots / slot)
         raise
     return {"slot": slot, "installed": True}
+
+
+def check_signature(device: Device, payload: Json, find: Callable[[str], Path]) -> None:
+    """Refuse a bundle that none of the device's allowed signers has signed, whatever its own configuration says."""
+    signers = device.secrets / SIGNERS
+    if not signers.exists():
+        return
+    if SIGNATURE not in payload["files"]:
+        raise Failure(MODEL, f"the bundle is not signed, and {signers} names who must: digitcam bundle sign")
+    where, why = ("-f", signers, "-s", find(SIGNATURE)), ""
+    try:
+        # One key may stand there under several names; the first that may sign for us will do.
+        for name in run("ssh-keygen", "-Y", "find-principals", *where).splitlines():
+            try:
+                run("ssh-keygen", "-Y", "verify", "-n", "digitcam", "-I", name, *where, stdin=find(CARD))
+            except Failure as failure:
+                why = why or str(failure)
+            else:
+                return
+    except Failure as failure:
+        why = str(failure)
+    raise Failure(MODEL, f"the bundle is not signed as {signers} asks: {why}: have it signed anew")
 
 
 def switch(device: Device, slot: str, given: argparse.Namespace) -> Json:

@@ -136,7 +136,7 @@ def _offer(remote: Remote, facts: Json, payload: Payload, folder: Path, dry_run:
     told = remote.do("missing", stdin=encode(payload))
     if not told["ready"]:
         try:
-            check_room(facts, payload, folder, told["missing"])
+            check_room(facts, payload, folder, told["missing"], told["twin"])
         except DigitcamError as error:
             raise type(error)(f"{remote.ssh.host}: {error}") from None
     return told
