@@ -2,6 +2,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from digitcam.benchmarks.compare import compare_files, compare_latency
 from digitcam.benchmarks.latency import Plan, cpu_numbers, kept_to, latency, save
 from digitcam.benchmarks.memory import memory_mb
 from digitcam.benchmarks.results import LatencyResult, read_any, read_result, write_result
+from digitcam.benchmarks.timing import Timer
 from digitcam.cli import cli
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError, DigitcamError, ModelError
@@ -120,6 +123,33 @@ def test_too_few_runs_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(done.exception, BenchmarkInvalidError)
     assert "too few runs: int8.onnx, 1 thread: 4 in" in str(done.exception)
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".json") == ["x.invalid.json"]
+
+
+def test_two_processes_that_disagree_by_more_than_a_tenth_are_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths: list[Path] = []
+
+    @contextmanager
+    def process(bundle: Path, threads: int) -> Iterator[Timer]:
+        paths.append(bundle)
+        # 4 / 2 times the reference in the first process, 4 / 2.25 in the second.
+        ms = {"fp32.onnx": 4.0, "int8.onnx": 2.0 if len(paths) == 1 else 2.25}
+        yield lambda format, runs: [ms[format]] * runs
+
+    monkeypatch.setattr(module, "fresh_process", process)
+    monkeypatch.setattr(validity, "AGREE", 1.1)
+    monkeypatch.setattr(module, "Board", lambda: Board(tmp_path))
+    formats = ["--format", "fp32.onnx", "--format", "int8.onnx"]
+    out = tmp_path / "x.json"
+    done = bench("canvas", *formats, "--runs", 4, "--seconds", 0, "--sustained", 0, "--out", out)
+    assert isinstance(done.exception, BenchmarkInvalidError) and paths == [open_bundle("canvas").path] * 2
+    invalid = read_any(tmp_path / "x.invalid.json")
+    assert isinstance(invalid, LatencyResult) and not out.exists()
+    assert invalid.reasons == [
+        "the two halves of the measurement disagree: "
+        "int8.onnx, 1 thread: 2.00 times the reference, then 1.78: try again"
+    ]
 
 
 def test_a_valid_result_takes_an_invalid_one_away(tmp_path: Path) -> None:

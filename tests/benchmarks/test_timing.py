@@ -1,4 +1,6 @@
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -6,9 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digitcam.benchmarks import timing
-from digitcam.benchmarks.timing import Times, histogram, interleaved, summaries, summary, sustained
+from digitcam.benchmarks.timing import (
+    Timer,
+    Times,
+    fresh_process,
+    histogram,
+    interleaved,
+    summaries,
+    summary,
+    sustained,
+)
 from digitcam.core.arrays import UInt8Array
-from digitcam.core.errors import BenchmarkInvalidError
+from digitcam.core.bundle import open_bundle
+from digitcam.core.errors import BenchmarkInvalidError, ConfigError
 
 IMAGES = np.zeros((2, 4, 4, 1), np.uint8)
 
@@ -16,28 +28,33 @@ IMAGES = np.zeros((2, 4, 4, 1), np.uint8)
 class Machine:
     """A clock that only its engines move, and a list of what they did."""
 
-    def __init__(self) -> None:
-        self.now_s = 0.0
+    def __init__(self, **ms: tuple[float, float]) -> None:
+        """Begin; `ms` is what each format takes in the first and in the second half."""
+        self.ms, self.halves, self.now_s = ms, 0, 0.0
         self.ran: list[str] = []
-        self.loaded: list[str] = []
 
     def clock(self) -> float:
         return self.now_s
 
-    def engine(self, name: str, *ms: float) -> "Engine":
-        """One whose loads take these milliseconds a run, one after another, the last for ever."""
-        self.loaded.append(name)
-        return Engine(self, name, ms[min(self.loaded.count(name), len(ms)) - 1])
+    @contextmanager
+    def half(self) -> Iterator[Timer]:
+        half = self.halves
+        self.halves += 1
+
+        def run(format: str, runs: int) -> list[float]:
+            self.ran += [format] * runs
+            return [self.ms[format][half]] * runs
+
+        yield run
 
 
 class Engine:
-    def __init__(self, machine: Machine, name: str, ms: float) -> None:
-        self.machine, self.name, self.ms = machine, name, ms
+    def __init__(self, machine: Machine, ms: float) -> None:
+        self.machine, self.ms = machine, ms
 
     def run(self, image: UInt8Array) -> dict[str, np.ndarray]:
         assert image.shape == (1, 4, 4, 1)
         self.machine.now_s += self.ms / 1e3
-        self.machine.ran.append(self.name)
         return {}
 
 
@@ -56,41 +73,37 @@ def test_no_runs_are_no_result() -> None:
         summary(1.0, [], 1.0)
 
 
-def test_formats_take_turns_and_are_loaded_anew_for_the_second_half(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formats_take_turns_and_each_half_is_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "WARM_UP", 2)
     monkeypatch.setattr(timing, "BLOCK", 3)
-    machine, looks = Machine(), []
-    speeds = {"slow": (8.0, 8.0), "fast": (2.0, 4.0)}
-    found = interleaved(
-        lambda name: machine.engine(name, *speeds[name]),
-        ["slow", "fast"],
-        IMAGES,
-        min_runs=12,
-        min_seconds=0.0,
-        look=lambda: looks.append(len(machine.ran)),
-        clock=machine.clock,
-    )
+    machine, looks = Machine(slow=(8.0, 8.0), fast=(2.0, 4.0)), []
+    found = interleaved(machine.half, ["slow", "fast"], 12, 0.0, look=lambda: looks.append(len(machine.ran)))
     # First run, warm-up, then blocks of three in turn; the same once more.
     half = ["slow"] * 3 + ["fast"] * 3 + (["slow"] * 3 + ["fast"] * 3) * 2
-    assert machine.ran == half + half
-    assert machine.loaded == ["slow", "fast", "slow", "fast"]
+    assert machine.ran == half + half and machine.halves == 2
     assert looks == [9, 12, 15, 18, 27, 30, 33, 36]
-    assert found["fast"].first_ms == pytest.approx(2)
-    assert [list(map(round, half_ms)) for half_ms in found["fast"].halves_ms] == [[2] * 6, [4] * 6]
+    assert found["fast"].first_ms == 2
+    assert found["fast"].halves_ms == ([2.0] * 6, [4.0] * 6)
     told = summaries(found, "slow")
     # 8 / 2 and 8 / 4; over both halves the median lies at 3.
     assert (told["fast"].ratios, told["fast"].ratio) == ((4.0, 2.0), pytest.approx(8 / 3, abs=1e-3))
     assert (told["slow"].ratios, told["slow"].ratio, told["slow"].runs) == ((1.0, 1.0), 1.0, 12)
 
 
-def test_a_quick_format_runs_as_long_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "WARM_UP", 1)
-    machine = Machine()
-    found = interleaved(
-        lambda name: machine.engine(name, 1.0), ["only"], IMAGES, min_runs=2, min_seconds=0.09, clock=machine.clock
-    )
+def test_a_quick_format_runs_as_long_as_asked() -> None:
+    found = interleaved(Machine(only=(1.0, 1.0)).half, ["only"], min_runs=2, min_seconds=0.09)
     # 45 ms in each half, in blocks of 25 ms.
     assert [len(half) for half in found["only"].halves_ms] == [50, 50]
+
+
+def test_a_process_of_its_own_loads_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_loaded", lambda *_: pytest.fail("timed in this process"))
+    with fresh_process(open_bundle("canvas").path, 1) as run:
+        times = run("int8.onnx", 3)
+        assert len(times) == 3 and min(times) > 0
+        # What is wrong with a network is told as it is here.
+        with pytest.raises(ConfigError, match=r"has no format 'int9'"):
+            run("int9", 1)
 
 
 def test_a_long_run_counts_no_looking() -> None:
@@ -100,7 +113,7 @@ def test_a_long_run_counts_no_looking() -> None:
         machine.now_s += 0.5
 
     # A block takes 0.1 s and the look after it 0.5 s: two of them make a second.
-    assert sustained(machine.engine("one", 4.0), IMAGES, 1.0, look, machine.clock) == (50, pytest.approx(0.2))
+    assert sustained(Engine(machine, 4.0), IMAGES, 1.0, look, machine.clock) == (50, pytest.approx(0.2))
 
 
 def test_a_histogram_by_hand() -> None:

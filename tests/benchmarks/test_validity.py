@@ -54,7 +54,8 @@ def test_too_few_and_too_short_runs() -> None:
 def test_halves_that_disagree_by_more_than_a_tenth() -> None:
     apart, more = replace(GOOD, ratios=(2.0, 2.21)), replace(GOOD, ratios=(3.0, 2.0))
     assert objections(WELL, {1: {"int8.onnx": apart}}) == [
-        "the halves of the run disagree: int8.onnx, 1 thread: 2.00 times the reference, then 2.21"
+        "the two halves of the measurement disagree: "
+        "int8.onnx, 1 thread: 2.00 times the reference, then 2.21: try again"
     ]
     (worst,) = objections(WELL, {1: {"int8.onnx": apart, "int8.tflite": more}})
-    assert worst.endswith("int8.tflite, 1 thread: 3.00 times the reference, then 2.00, and 1 more like it")
+    assert worst.endswith("int8.tflite, 1 thread: 3.00 times the reference, then 2.00, and 1 more like it: try again")

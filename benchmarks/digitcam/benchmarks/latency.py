@@ -17,7 +17,7 @@ from digitcam.benchmarks.peak import MAC, peak
 from digitcam.benchmarks.results import FormatLatency, LatencyResult, Peak, write_result
 from digitcam.benchmarks.stages import stages
 from digitcam.benchmarks.subject import REFERENCE, subject
-from digitcam.benchmarks.timing import interleaved, summaries, sustained
+from digitcam.benchmarks.timing import fresh_process, interleaved, summaries, sustained
 from digitcam.benchmarks.validity import MIN_RUNS, MIN_SECONDS, objections
 from digitcam.benchmarks.watch import EnergyMeter, Watch
 from digitcam.core.bundle import Bundle
@@ -196,12 +196,13 @@ def _timed(
     look: Callable[[], None],
 ) -> dict[str, FormatLatency]:
     """Return the formats' times with one number of threads, first in turn, then each in one go."""
-    images, load = bundle.golden().images, partial(engines.load, bundle, threads=threads)
-    found = summaries(interleaved(load, formats, images, plan.runs, plan.seconds, look), reference)
+    half = partial(fresh_process, bundle.path, threads)
+    found = summaries(interleaved(half, formats, plan.runs, plan.seconds, look), reference)
     if not plan.sustained_s:
         return found
+    images = bundle.golden().images
     for format in formats:
-        engine, meter = load(format), EnergyMeter(board)
+        engine, meter = engines.load(bundle, format, threads), EnergyMeter(board)
 
         def look_on(meter: EnergyMeter = meter) -> None:
             look()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from itertools import cycle, islice
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +18,9 @@ from msgspec.structs import replace
 
 from digitcam.benchmarks.results import FormatLatency, Histogram
 from digitcam.core.arrays import UInt8Array
+from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError
+from digitcam.edge import engines
 from digitcam.edge.engines import Engine
 
 WARM_UP, BLOCK = 30, 25
@@ -22,6 +30,8 @@ STEP = 1.05
 
 Clock = Callable[[], float]
 Look = Callable[[], None]
+Timer = Callable[[str, int], list[float]]
+"""Runs a format so many times and returns what each took, in milliseconds."""
 
 
 class Times(NamedTuple):
@@ -36,39 +46,42 @@ class Times(NamedTuple):
         return [*self.halves_ms[0], *self.halves_ms[1]]
 
 
+@contextmanager
+def fresh_process(bundle: Path, threads: int) -> Iterator[Timer]:
+    """Give a timer of a bundle's formats in a process of its own, which loads them when they are first asked for."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        yield lambda format, runs: process.submit(_runs, bundle, threads, format, runs).result()
+
+
 def interleaved(
-    load: Callable[[str], Engine],
+    half: Callable[[], AbstractContextManager[Timer]],
     formats: Sequence[str],
-    images: UInt8Array,
     min_runs: int,
     min_seconds: float,
     look: Look = lambda: None,
-    clock: Clock = time.perf_counter,
 ) -> dict[str, Times]:
     """Time every format at least so often and so long, in blocks that take turns.
 
-    For the second half all are loaded anew: a ratio that was luck of the memory's layout shows as a difference.
-
     Parameters
     ----------
-    images
-        uint8 [N, H, W, channels], run in turn.
+    half
+        Gives the timer of one half of the measurement, each half anew: with `fresh_process` a ratio that was luck of
+        one process, as the layout of its memory, shows as a difference.
     look
         Called between the blocks.
     """
-    block = np.resize(images, (BLOCK, *images.shape[1:]))
     firsts: dict[str, float] = {}
     halves: list[dict[str, list[float]]] = []
     for _ in range(HALVES):
-        engines = {format: load(format) for format in formats}
-        for format, engine in engines.items():
-            firsts.setdefault(format, _time(engine, images[:1], clock)[0])
-            _time(engine, np.resize(images, (WARM_UP, *images.shape[1:])), clock)
-        times: dict[str, list[float]] = {format: [] for format in formats}
-        while any(len(t) < min_runs / HALVES or sum(t) < min_seconds * 1e3 / HALVES for t in times.values()):
-            for format, engine in engines.items():
-                times[format] += _time(engine, block, clock)
-                look()
+        with half() as run:
+            for format in formats:
+                firsts.setdefault(format, run(format, 1)[0])
+                run(format, WARM_UP)
+            times: dict[str, list[float]] = {format: [] for format in formats}
+            while any(len(t) < min_runs / HALVES or sum(t) < min_seconds * 1e3 / HALVES for t in times.values()):
+                for format in formats:
+                    times[format] += run(format, BLOCK)
+                    look()
         halves.append(times)
     return {format: Times(firsts[format], (halves[0][format], halves[1][format])) for format in formats}
 
@@ -143,7 +156,19 @@ def _median(values: Sequence[float]) -> float:
     return float(np.median(values))
 
 
-def _time(engine: Engine, images: UInt8Array, clock: Clock) -> list[float]:
+def _runs(bundle: Path, threads: int, format: str, runs: int) -> list[float]:
+    """Time runs on the golden images in turn; called in the process that does nothing else."""
+    engine, images = _loaded(bundle, threads, format)
+    return _time(engine, islice(cycle(images), runs), time.perf_counter)
+
+
+@cache
+def _loaded(bundle: Path, threads: int, format: str) -> tuple[Engine, UInt8Array]:
+    opened = open_bundle(bundle)
+    return engines.load(opened, format, threads), opened.golden().images
+
+
+def _time(engine: Engine, images: Iterable[UInt8Array], clock: Clock) -> list[float]:
     times = []
     for image in images:
         start = clock()

@@ -11,7 +11,7 @@ MIN_RUNS, MIN_SECONDS = 1024, 10.0
 CLOCK, OTHERS, STOLEN = 0.9, 0.1, 0.05
 """How far the clock may fall, and what others and a virtual machine's host may take of the processors' time."""
 AGREE = 1.1
-"""The factor by which the two halves' ratios may differ."""
+"""The factor by which a ratio may differ between the two halves, each a process of its own."""
 
 
 def objections(conditions: Conditions, by_threads: Mapping[int, Mapping[str, FormatLatency]]) -> list[str]:
@@ -59,7 +59,7 @@ def _of_halves(times: Mapping[str, FormatLatency]) -> list[str]:
     name = max(apart, key=lambda name: apart[name])
     first, second = times[name].ratios or (0.0, 0.0)
     told = f"{name}: {first:.2f} times the reference, then {second:.2f}"
-    return [f"the halves of the run disagree: {told}{_more(len(apart) - 1)}"]
+    return [f"the two halves of the measurement disagree: {told}{_more(len(apart) - 1)}: try again"]
 
 
 def _more(count: int) -> str:

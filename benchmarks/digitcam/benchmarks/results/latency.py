@@ -24,7 +24,8 @@ class FormatLatency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ratio
         The reference's median over this one's.
     ratios
-        The same in each half of the run; the networks are loaded anew for the second.
+        The same in each half of the run. Each half is a process of its own; in results of before they shared one, and
+        the networks were loaded anew for the second.
     burst_fps
         Runs a second in one block of them, the median of the blocks.
     sustained_fps, sustained_s
