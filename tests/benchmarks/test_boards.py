@@ -100,7 +100,7 @@ def test_a_measurement_that_calls_itself_valid_is_judged_anew(tmp_path: Path) ->
     format = good.formats["int8.onnx"]
     for changes, say in (
         ({"conditions": replace(good.conditions, throttled=["under-voltage"])}, "throttled: under-voltage"),
-        ({"conditions": replace(good.conditions, clock_mhz=(600.0, 1800.0))}, "the clock fell: 600 of 1800 MHz"),
+        ({"conditions": replace(good.conditions, clock_mhz=(600.0, 1800.0))}, "the clock was low: 600 of 1800 MHz"),
         ({"conditions": None, "valid": None}, "field 'conditions' is missing: measure again"),
         (
             {"formats": {**good.formats, "int8.onnx": replace(format, runs=3)}},

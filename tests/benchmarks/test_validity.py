@@ -13,7 +13,7 @@ WELL = Conditions(
     clock_mhz=(1700.0, 1800.0),
     temperature_c=(50.0, 70.0),
     throttled=[],
-    throttled_before=["throttled"],
+    throttled_before=[],
     others=0.1,
     stolen=0.05,
 )
@@ -30,9 +30,13 @@ def test_nothing_is_said_against_a_good_measurement() -> None:
     ("changed", "said"),
     [
         ({"throttled": ["under-voltage", "throttled"]}, "throttled: under-voltage, throttled: mind"),
-        ({"clock_mhz": (1600.0, 1800.0)}, "the clock fell: 1600 of 1800 MHz"),
+        ({"throttled_before": ["under-voltage"]}, "throttled before, and whether again cannot be told: under-voltage:"),
+        ({"clock_mhz": (1600.0, 1800.0)}, "the clock was low: 1600 of 1800 MHz"),
+        ({"clock_listed_mhz": 2000.0}, "the clock was low: 1700 of 2000 MHz"),
         ({"governors": ["ondemand", "powersave"]}, "the governor was changed: ondemand, powersave"),
         ({"others": 0.11}, "other load: 11% of the processors' time: stop"),
+        ({"others_most": 0.11}, "other load: 11% of the processors' time: stop"),
+        ({"stolen_most": 0.06}, "other load: 6% of the processors' time was taken by the host"),
         ({"stolen": 0.06}, "other load: 6% of the processors' time was taken by the host"),
     ],
 )

@@ -1,11 +1,15 @@
 """A Raspberry Pi as a tree of files, whose readings change while it is watched."""
 
+import multiprocessing
 import os
+import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from digitcam.benchmarks.watch import EnergyMeter, Watch
+from digitcam.benchmarks.validity import objections
+from digitcam.benchmarks.watch import EnergyMeter, Watch, processor_s
 from digitcam.edge.board import Board
 
 
@@ -55,7 +59,7 @@ def test_a_board_that_is_well(pi: Pi) -> None:
     found = watch.found()
     assert (found.seconds, found.samples, found.governors) == (10.0, 2, ["ondemand"])
     assert (found.clock_mhz, found.temperature_c) == ((1790.0, 1800.0), (50.0, 61.0))
-    # What was before is no fault of this run.
+    # What was before did not happen in this run.
     assert (found.throttled, found.throttled_before) == ([], ["under-voltage", "throttled"])
     assert (found.others, found.stolen) == (0.05, 0.05)
 
@@ -84,6 +88,71 @@ def test_an_intel_processor_that_was_too_hot(pi: Pi) -> None:
     pi.write(counter, "5")
     assert watch.found().throttled == ["throttled by heat"]
     assert pi.watch().found().throttled == []
+
+
+def test_a_clock_that_was_low_from_the_start_is_held_against_what_the_kernel_lists(pi: Pi) -> None:
+    pi.write("sys/devices/system/cpu/cpu0/cpufreq/scaling_available_frequencies", "600000 1500000 1800000 ")
+    pi.says(bits=0, mhz=600, celsius=50, governor="powersave")
+    found = pi.watch().found()
+    assert (found.clock_mhz, found.clock_listed_mhz) == ((600.0, 600.0), 1800.0)
+    assert objections(found, {}) == ["the clock was low: 600 of 1800 MHz: mind cooling and governor"]
+    pi.says(bits=0, mhz=1800, celsius=50)
+    assert objections(pi.watch().found(), {}) == []
+
+
+def test_marks_of_before_the_run_are_an_objection_for_nothing_new_could_show(pi: Pi) -> None:
+    pi.says(bits=0x50000, mhz=1800, celsius=50)
+    (told,) = objections(pi.watch().found(), {})
+    assert told == (
+        "throttled before, and whether again cannot be told: under-voltage, throttled: mind its cause, then restart"
+    )
+
+
+def test_a_burst_of_others_is_not_hidden_by_a_long_run(pi: Pi) -> None:
+    pi.worked(0, 0, 0)
+    watch = pi.watch()
+    # A hundred seconds, ours but for four in which another worked, and two of the host's.
+    busy = stolen = 0.0
+    for second in range(1, 101):
+        pi.now_s = float(second)
+        ours = not 31 <= second <= 36
+        pi.own_s += ours
+        busy, stolen = busy + (not 35 <= second <= 36), stolen + (35 <= second <= 36)
+        pi.worked(busy, stolen, 0)
+        watch.look()
+    found = watch.found()
+    assert (found.others, found.stolen) == (0.04, 0.02)
+    # All of it fell into the stretch from 30 to 40 s.
+    assert (found.others_most, found.stolen_most) == (0.4, 0.2)
+    assert [told[:16] for told in objections(found, {})] == ["other load: 40% ", "other load: 20% "]
+
+
+def test_what_is_left_after_the_last_stretch_is_no_stretch_of_its_own(pi: Pi) -> None:
+    pi.worked(0, 0, 0)
+    watch = pi.watch()
+    pi.now_s, pi.own_s = 10.0, 10.0
+    pi.worked(10, 0, 0)
+    watch.look()
+    pi.now_s = 10.5
+    pi.worked(10.5, 0, 0)
+    # Half a second of another in ten and a half, and not in half a second.
+    assert watch.found().others_most == round(0.5 / 10.5, 4)
+
+
+def test_a_child_that_still_runs_is_counted_as_ours() -> None:
+    before_s = processor_s()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        child_s = process.submit(worked).result()
+        running_s = processor_s() - before_s
+    # The kernel counts in steps of a hundredth, user and system each.
+    assert child_s >= 0.3 and running_s > child_s - 0.02
+
+
+def worked() -> float:
+    """Work for a while and return this process's processor time."""
+    while time.process_time() < 0.3:
+        pass
+    return time.process_time()
 
 
 def test_it_looks_once_a_second_at_most(pi: Pi) -> None:

@@ -134,8 +134,11 @@ def latency_table(results: Path) -> str:
             rows.append(f"| {name} | {format} | {' | '.join(cell(result, format) for cell in columns.values())} |")
     last = found[SHIPPED[-1]]
     e = last.environment
+    kept = {name: max((one.sustained_s or 0 for one in r.formats.values()), default=0) for name, r in found.items()}
+    sustained = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in kept.items() if seconds)
     note = (
         f"{e.cpu}, {last.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
+        f"{f'sustained: in one go, {sustained}; ' if sustained else ''}"
         "from `benchmarks/results/NAME-latency.json`."
     )
     return "\n".join([*rows, "", note])

@@ -114,13 +114,17 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds, samples
         How long the measurement took, and how often clock and heat were looked at.
     clock_mhz
-        The lowest and the highest.
+        The lowest and the highest that were seen.
     temperature_c
         The first and the highest.
     throttled, throttled_before
-        What slowed it down during the run, and what did since it started but not during the run.
+        What slowed it down during the run, and what did since the board started and before the run.
     others, stolen
         Shares of the processors' time that went to other processes, and to the host of a virtual machine.
+    clock_listed_mhz
+        The highest that the kernel lists.
+    others_most, stolen_most
+        Those shares in the worst stretch of `watch.STRETCH_S`.
     """
 
     seconds: float
@@ -132,6 +136,9 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     throttled_before: list[str] | None
     others: float | None
     stolen: float | None
+    clock_listed_mhz: float | None = None
+    others_most: float | None = None
+    stolen_most: float | None = None
 
 
 class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="latency", tag_field="kind"):
@@ -147,6 +154,8 @@ class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         By number of threads.
     valid, reasons
         Whether it is a result, and why not. `read_result` refuses one that is not.
+    shortfalls
+        Where less than usual was measured, though enough for a result.
     """
 
     subject: Subject
@@ -161,6 +170,7 @@ class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     conditions: Conditions | None = None
     valid: bool | None = None
     reasons: list[str] | None = None
+    shortfalls: list[str] | None = None
     schema: int = SCHEMA
 
     @property
