@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from digitcam.benchmarks.boards import check_board, schema
 from digitcam.benchmarks.readme import RESULTS
-from digitcam.benchmarks.results import LatencyResult, OverheadResult, read_result, write_result
+from digitcam.benchmarks.results import Conditions, LatencyResult, OverheadResult, read_result, write_result
 from digitcam.cli import cli
 from digitcam.core.errors import BenchmarkInvalidError
 
@@ -19,9 +19,11 @@ replace = msgspec.structs.replace
 def sent(tmp_path: Path) -> Path:
     """A result as a board would give it."""
     result = read_result(RESULTS / "canvas-overhead.json", OverheadResult)
+    conditions = Conditions(9.0, 9, [], None, None, [], [], 0.0, 0.0)
     told = {"memory_mb": 8000.0, "os": "Debian", "kernel": "6.12", "cooling": "a fan", "supply": "USB-C"}
     path = tmp_path / "some-canvas-overhead.json"
-    write_result(path, replace(result, environment=replace(result.environment, board="Board 5", **told)))
+    environment = replace(result.environment, board="Board 5", **told)
+    write_result(path, replace(result, environment=environment, conditions=conditions))
     return path
 
 
@@ -63,6 +65,7 @@ def test_what_was_sent_tells_all(sent: Path) -> None:
         ('"board"', '"bord"', "unknown field `bord` - at `\\$\\.environment`"),
         ('"rest_p50_ms"', '"rest_ms"', "rest_ms"),
         ('"kind": "overhead"', '"kind": "speed"', "'speed' - at `\\$\\.kind`"),
+        ('"throttled": []', '"throttled": ["under-voltage"]', "the measurement is invalid: throttled: under-voltage"),
         ('"schema": 1', '"schema": 2', "field 'schema' is 2"),
     ],
 )

@@ -14,9 +14,9 @@ from click.testing import CliRunner, Result
 from digitcam.benchmarks import latency as module
 from digitcam.benchmarks import readme, timing, validity
 from digitcam.benchmarks.compare import compare_files, compare_latency
-from digitcam.benchmarks.latency import Plan, cpu_numbers, kept_to, latency, save
+from digitcam.benchmarks.latency import Plan, cpu_numbers, kept_to, latency
 from digitcam.benchmarks.memory import memory_mb
-from digitcam.benchmarks.results import LatencyResult, read_any, read_result, write_result
+from digitcam.benchmarks.results import LatencyResult, read_any, read_result, write_result, write_watched
 from digitcam.benchmarks.timing import Timer
 from digitcam.cli import cli
 from digitcam.core.bundle import open_bundle
@@ -41,19 +41,6 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         (module, "Plan", partial(Plan, stage_frames=1, peak_s=0.0)),
     ):
         monkeypatch.setattr(where, name, value)
-
-
-@pytest.fixture
-def pi(tmp_path: Path) -> Board:
-    """A Raspberry Pi that is well, alone, and hot after the third time that it is asked."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    (tools / "vcgencmd").write_text(
-        f"#!/bin/sh\n[ $1 = get_throttled ] || exit 1\necho >> {tmp_path}/asked\n"
-        f'[ "$(/usr/bin/wc -l < {tmp_path}/asked)" -le 3 ] && echo throttled=0x0 || echo throttled=0xe0008\n'
-    )
-    (tools / "vcgencmd").chmod(0o755)
-    return Board(tmp_path / "root", str(tools))
 
 
 def bench(*words: object) -> Result:
@@ -87,7 +74,7 @@ def test_every_format_and_number_of_threads(tmp_path: Path) -> None:
     assert found.shortfalls == ["sustained for 0.01 s, not 60"] == said[4:]
     assert os.sched_getaffinity(0) == before
     # It comes back as it was written.
-    save(tmp_path / "a.json", found)
+    write_watched(tmp_path / "a.json", found)
     assert read_result(tmp_path / "a.json", LatencyResult) == found
 
 
@@ -98,9 +85,10 @@ def test_without_the_float_reference_the_first_format_is_it(tmp_path: Path) -> N
     assert found.formats["int8.onnx"].sustained_fps is found.formats["int8.onnx"].energy_mj is None
 
 
-def test_a_board_that_is_throttled_gives_no_result(pi: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Board", lambda: pi)
-    monkeypatch.setattr("digitcam.benchmarks.watch.EVERY_S", 0.0)
+def test_a_board_that_is_throttled_gives_no_result(
+    hot_pi: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Board", lambda: hot_pi)
     out, aside = tmp_path / "canvas-latency.json", tmp_path / "canvas-latency.invalid.json"
     shutil.copy(COMMITTED, out)
     earlier = out.read_bytes()
@@ -157,9 +145,9 @@ def test_two_processes_that_disagree_by_more_than_a_tenth_are_no_result(
 def test_a_valid_result_takes_an_invalid_one_away(tmp_path: Path) -> None:
     good, path = read_result(COMMITTED, LatencyResult), tmp_path / "x.json"
     with pytest.raises(BenchmarkInvalidError):
-        module.save(path, replace(good, valid=False, reasons=["throttled"]))
+        write_watched(path, replace(good, valid=False, reasons=["throttled"]))
     assert [found.name for found in tmp_path.iterdir()] == ["x.invalid.json"]
-    module.save(path, good)
+    write_watched(path, good)
     assert [found.name for found in tmp_path.iterdir()] == ["x.json"]
 
 

@@ -2,13 +2,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,10 +25,12 @@ from digitcam.benchmarks.peers.run import Readings, best_setting, read_in_turn, 
 from digitcam.benchmarks.peers.scenes import from_data
 from digitcam.benchmarks.peers.tesseract import Tesseract, TesseractReader
 from digitcam.benchmarks.readme import RESULTS, peers_table
-from digitcam.benchmarks.results import Peer, PeersResult, read_result, write_result
+from digitcam.benchmarks.results import Peer, PeersResult, read_any, read_result, write_result
+from digitcam.cli import cli
 from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError
+from digitcam.edge.board import Board
 
 BLANK = np.zeros((8, 8), np.uint8)
 BOX = np.array([0, 0, 8, 8], np.float32)
@@ -211,6 +214,28 @@ def test_both_read_the_same_frames_and_are_measured(monkeypatch: pytest.MonkeyPa
     assert 3 < (theirs.install_mb or 0) < 200 and 60 < (ours.install_mb or 0) < 1000
     assert msgspec.json.decode(msgspec.json.encode(found), type=PeersResult) == found
     assert len([line for line in said if "right" in line]) == 2
+
+
+def test_on_a_board_that_throttles_it_is_no_result(
+    hot_pi: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compared(ours: object, ready: object, scenes: list[Scene], *_: object, look: Callable[[], None]) -> object:
+        read_in_turn({"digitcam": FakeReader([""] * len(scenes))}, scenes, look=look)
+        return {"digitcam": Peer("1", "plain", 1.0, 2.0)}
+
+    monkeypatch.setattr("digitcam.benchmarks.peers.Board", lambda: hot_pi)
+    monkeypatch.setattr("digitcam.benchmarks.peers.compare", compared)
+    monkeypatch.setattr("digitcam.benchmarks.peers.present", lambda *_: ([], {}))
+    out = tmp_path / "x.json"
+    command = ["bench", "peers", "canvas", "--frames", "4", "--tune", "1", "--out", str(out)]
+    done = CliRunner().invoke(cli, command, standalone_mode=False)
+    assert isinstance(done.exception, BenchmarkInvalidError) and done.exception.exit_code == 6
+    assert "throttled: clock capped" in str(done.exception) and not out.exists()
+    invalid = read_any(tmp_path / "x.invalid.json")
+    # Four frames, and once more in the end.
+    assert isinstance(invalid, PeersResult) and invalid.conditions and invalid.conditions.samples == 5
+    with pytest.raises(BenchmarkInvalidError, match="invalid and no result: throttled"):
+        read_result(tmp_path / "x.invalid.json", PeersResult)
 
 
 @pytest.mark.slow

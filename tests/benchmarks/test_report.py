@@ -30,6 +30,8 @@ from digitcam.benchmarks.results import (
     LayerLoss,
     OutputDifference,
     OutputsResult,
+    OverheadResult,
+    PeersResult,
     PowerCut,
     Quantiles,
     Seen,
@@ -81,6 +83,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_result(folder / "canvas-latency.json", latency())
     throttled = replace(latency(), valid=False, reasons=["throttled: under-voltage"])
     write_result(folder / "boards" / "pi.json", throttled)
+    for kind, file in ((OverheadResult, "canvas-overhead.json"), (PeersResult, "canvas-peers.json")):
+        busy = replace(read_result(RESULTS / file, kind), valid=False, reasons=["other load"])
+        write_result(folder / "boards" / file, busy)
     subject, machine = throttled.subject, throttled.environment
     layer = LayerLoss("first<conv>", "Conv", 30.0, 20.0, 25.0, 0.5, 0.25, 100, 1_000_000)
     losses = {"int8.onnx": FormatLosses({"logits": 20.0}, 40.0, [layer])}
@@ -138,7 +143,8 @@ def test_chromium_opens_it_on_a_phone_in_the_dark_and_it_asks_for_nothing(page: 
     assert js(drawn) in ("rgb(154, 163, 178)", "rgb(236, 239, 244)")
     # Names within plots are of one plot each.
     assert js("(ids => new Set(ids).size === ids.length)([...document.querySelectorAll('[id]')].map(e => e.id))")
-    assert js("document.querySelectorAll('tr.invalid').length") == 4 * 2 + 1
+    # Four formats with two numbers of threads and the stages of one, a run, and six readers.
+    assert js("document.querySelectorAll('tr.invalid').length") == 4 * 2 + 1 + 1 + 6
     struck = "getComputedStyle(document.querySelector('tr.invalid td')).textDecorationLine"
     assert js(struck) == "line-through"
     assert "boards/pi.json: throttled: under-voltage" in js("document.querySelector('.bad').textContent")

@@ -11,7 +11,6 @@ from digitcam.benchmarks.gather import machine, threads
 from digitcam.benchmarks.plots import Palette, Plot
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, FormatAccuracy, LatencyResult
 from digitcam.benchmarks.statistics import wilson
-from digitcam.benchmarks.views import is_valid
 
 
 class Row(NamedTuple):
@@ -82,7 +81,7 @@ def _medians(latency: Iterable[LatencyResult]) -> dict[str, dict[str, float]]:
     """Return by machine and threads the median in ms of each network, by its SHA-256; invalid ones are left out."""
     found: dict[str, dict[str, float]] = {}
     for result in latency:
-        if is_valid(result):
+        if result.holds:
             of_machine = found.setdefault(f"{machine(result.environment)}, {threads(result.threads)}", {})
             for format, times in result.formats.items():
                 of_machine.setdefault(result.subject.sha256[format], times.p50_ms)

@@ -18,6 +18,7 @@ from digitcam.benchmarks.results import (
     LatencyResult,
     OverheadResult,
     SoakResult,
+    Watched,
     read_any,
     refuse_invalid,
 )
@@ -53,10 +54,11 @@ def check_board(path: Path) -> BoardResult:
     for field, mend in TOLD.items():
         if getattr(result.environment, field) is None:
             raise BenchmarkInvalidError(f"{path}: field 'environment.{field}' is missing: {mend}")
-    if isinstance(result, LatencyResult):
+    if isinstance(result, Watched):
         if result.conditions is None:
             raise BenchmarkInvalidError(f"{path}: field 'conditions' is missing: measure again with this digitcam")
-        if reasons := objections(result.conditions, result.by_threads):
+        by_threads = result.by_threads if isinstance(result, LatencyResult) else None
+        if reasons := objections(result.conditions, by_threads):
             raise BenchmarkInvalidError(f"{path}: the measurement is invalid: {'; '.join(reasons)}")
     return result
 

@@ -127,12 +127,13 @@ def bench_latency(
 
     A measurement that does not hold (throttled, other load, too few runs ...) exits 6 and goes to NAME.invalid.json.
     """
-    from digitcam.benchmarks.latency import Plan, cpu_numbers, latency, save
+    from digitcam.benchmarks.latency import Plan, cpu_numbers, latency
+    from digitcam.benchmarks.results import write_watched
     from digitcam.core.bundle import open_bundle
 
     told = {"runs": runs, "seconds": seconds, "sustained_s": sustained}
     plan = Plan(**{name: value for name, value in told.items() if value is not None})  # type: ignore[arg-type]
-    save(out, latency(open_bundle(bundle), formats, threads, cpu_numbers(cpus), source, plan, say=note))
+    write_watched(out, latency(open_bundle(bundle), formats, threads, cpu_numbers(cpus), source, plan, say=note))
     click.echo(out)
 
 
@@ -141,12 +142,15 @@ def bench_latency(
 @click.option("--format", "format_", help="Which network; by default the int8 one of the engine at hand.")
 @OUT
 def bench_overhead(bundle: str, format_: str | None, out: Path) -> None:
-    """Measure what a run with BUNDLE adds to its network: time a frame, time to start, memory."""
+    """Measure what a run with BUNDLE adds to its network: time a frame, time to start, memory.
+
+    A measurement on a board that throttled or was busy exits 6 and goes to NAME.invalid.json.
+    """
     from digitcam.benchmarks.overhead import overhead
-    from digitcam.benchmarks.results import write_result
+    from digitcam.benchmarks.results import write_watched
     from digitcam.core.bundle import open_bundle
 
-    write_result(out, overhead(open_bundle(bundle), format_, note))
+    write_watched(out, overhead(open_bundle(bundle), format_, note))
     click.echo(out)
 
 
@@ -203,17 +207,20 @@ def bench_peers(
 ) -> None:
     """Read the same frames with BUNDLE and with RapidOCR, Tesseract and the seed's network, each at its best.
 
-    Settings are chosen on other frames. Time, memory and installed size are measured too.
+    Settings are chosen on other frames. Time, memory and installed size are measured too. A measurement on a board that
+    throttled or was busy exits 6 and goes to NAME.invalid.json.
     """
     from digitcam.benchmarks.peers import peers
     from digitcam.benchmarks.peers.rare import log
-    from digitcam.benchmarks.results import write_result
+    from digitcam.benchmarks.results import write_watched
     from digitcam.core.bundle import open_bundle
 
     options: dict[str, Any] = {"data": data, "split": split, "only": only, "seed": seed, "format": format_}
     result = peers(open_bundle(bundle), source, frames, **options, tune=tune, say=note)
-    write_result(out, result)
-    log(result, out.with_name("rare.jsonl"))
+    try:
+        write_watched(out, result)
+    finally:  # invalid or not, the frames were looked at
+        log(result, out.with_name("rare.jsonl"))
     click.echo(out)
 
 

@@ -21,6 +21,7 @@ from digitcam.benchmarks.results import (
     PeersResult,
     Result,
     SeedResult,
+    Watched,
 )
 from digitcam.benchmarks.results.history import Kind
 from digitcam.benchmarks.statistics import independent_interval, wilson
@@ -105,6 +106,8 @@ _Measured: TypeAlias = tuple[Kind, str, str, str, float, int | None, str]
 
 def _measured(result: Result) -> Iterator[_Measured]:
     """Yield kind, bundle, format, data, value, images (None of a ratio) and machine, see `Entry`."""
+    if isinstance(result, Watched) and not result.holds:
+        return
     match result:
         case AccuracyResult():
             name, made_on = result.subject.name, machine(result.environment)
@@ -112,7 +115,7 @@ def _measured(result: Result) -> Iterator[_Measured]:
                 for format, found in data.formats.items():
                     share = found.metrics.sequence_accuracy
                     yield "accuracy", name, format, f"{data.data}, {data.split}", share, data.images, made_on
-        case LatencyResult() if result.valid is not False:
+        case LatencyResult():
             name, made_on = result.subject.name, machine(result.environment)
             for count, formats in result.by_threads.items():
                 for format, times in formats.items():

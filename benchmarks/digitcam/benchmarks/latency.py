@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -14,14 +13,14 @@ from msgspec.structs import replace
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.memory import memory_mb
 from digitcam.benchmarks.peak import MAC, peak
-from digitcam.benchmarks.results import FormatLatency, LatencyResult, Peak, write_result
+from digitcam.benchmarks.results import FormatLatency, LatencyResult, Peak
 from digitcam.benchmarks.stages import stages
 from digitcam.benchmarks.subject import REFERENCE, subject
 from digitcam.benchmarks.timing import fresh_process, interleaved, summaries, sustained
 from digitcam.benchmarks.validity import MIN_RUNS, MIN_SECONDS, objections
 from digitcam.benchmarks.watch import EnergyMeter, Watch
 from digitcam.core.bundle import Bundle
-from digitcam.core.errors import BenchmarkInvalidError, ConfigError
+from digitcam.core.errors import ConfigError
 from digitcam.edge import engines
 from digitcam.edge.board import Board
 
@@ -79,7 +78,7 @@ def latency(
     Returns
     -------
     result
-        Also when it is invalid: `result.valid` says so. See `save`.
+        Also when it is invalid: `result.valid` says so. See `write_watched`.
 
     Raises
     ------
@@ -130,30 +129,6 @@ def latency(
         valid=not reasons,
         reasons=reasons,
         shortfalls=short,
-    )
-
-
-def save(path: Path, result: LatencyResult) -> None:
-    """Write a result; one that is invalid beside it, to NAME.invalid.json, so that an earlier valid one stays.
-
-    A valid one takes that file away.
-
-    Raises
-    ------
-    BenchmarkInvalidError
-        When it is invalid, after it has been written.
-    SinkError
-        When it cannot be written.
-    """
-    aside = path.with_suffix(".invalid.json")
-    if result.valid:
-        write_result(path, result)
-        aside.unlink(missing_ok=True)
-        return
-    write_result(aside, result)
-    raise BenchmarkInvalidError(
-        f"the measurement is invalid and no result: {'; '.join(result.reasons or [])} "
-        f"(it is in {aside}; {path} is as it was)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,8 +18,11 @@ from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import OverheadResult
 from digitcam.benchmarks.stages import open_runners, read_timed
 from digitcam.benchmarks.subject import subject
+from digitcam.benchmarks.validity import objections
+from digitcam.benchmarks.watch import Watch
 from digitcam.core.bundle import Bundle
 from digitcam.edge import engines
+from digitcam.edge.board import Board
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.demo import DemoSource
 
@@ -32,7 +36,7 @@ STARTS, RUN_FRAMES = 21, 300
 def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], None] = print) -> OverheadResult:
     """Time a whole run on frames held in memory, in turn with the bare network; then starting, and its memory.
 
-    The run judges what it reads by rules and writes JSON lines, to nowhere.
+    The run judges what it reads by rules and writes JSON lines, to nowhere. The board is watched meanwhile.
     """
     format = format or engines.default_format()
     frames = _frames()
@@ -41,6 +45,7 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
     bare_ms: list[float] = []
     engine, spec = engines.load(bundle, format), bundle.card.input
     tensor = np.zeros((1, spec.height, spec.width, spec.channels), np.uint8)
+    watch = Watch(Board(), os.sched_getaffinity(0))
     with open_runners(bundle, [format]) as runners:
         read_timed(runners[format], frames[:WARM_UP])
         for _ in range(BLOCKS):
@@ -48,8 +53,11 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
                 run_ms.append(times.in_hand)
                 rest_ms.append(times.in_hand - times.inference)
             bare_ms += _bare(engine, tensor)
+            watch.look()
     helps, bares = _starts()
     memory_mb = _memory_mb(bundle, format)
+    conditions = watch.found()
+    reasons = objections(conditions)
     result = OverheadResult(
         subject=subject(bundle, [format]),
         environment=environment(),
@@ -64,6 +72,9 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
         help_ms=_quantile(helps, 50),
         python_ms=_quantile(bares, 50),
         memory_mb=memory_mb,
+        conditions=conditions,
+        valid=not reasons,
+        reasons=reasons,
     )
     say(
         f"{format}: {result.rest_p50_ms:.2f} ms a frame besides the network (p99 {result.rest_p99_ms:.2f}); "

@@ -14,11 +14,16 @@ AGREE = 1.1
 """The factor by which a ratio may differ between the two halves, each a process of its own."""
 
 
-def objections(conditions: Conditions, by_threads: Mapping[int, Mapping[str, FormatLatency]]) -> list[str]:
-    """Return why a measurement is no result, the worst case of each reason; nothing when it is one."""
+def objections(
+    conditions: Conditions, by_threads: Mapping[int, Mapping[str, FormatLatency]] | None = None
+) -> list[str]:
+    """Return why a measurement is no result, the worst case of each reason; nothing when it is one.
+
+    Formats by number of threads have to be those of `bench latency`; other benchmarks have none.
+    """
     times = {
         f"{format}, {threads} thread{'s'[: threads > 1]}": found
-        for threads, formats in by_threads.items()
+        for threads, formats in (by_threads or {}).items()
         for format, found in formats.items()
     }
     return [*_of_board(conditions), *_of_counts(times), *_of_halves(times)]

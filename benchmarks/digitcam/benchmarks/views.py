@@ -23,6 +23,7 @@ from digitcam.benchmarks.results import (
     SoakResult,
     Subject,
     SweepResult,
+    Watched,
 )
 
 OF_BUNDLE = (AccuracyResult, LatencyResult, PeersResult, SweepResult, OverheadResult, SoakResult, DebugResult)
@@ -82,11 +83,6 @@ class Losses(NamedTuple):
     result: DebugResult
     format: str
     plot: Plot
-
-
-def is_valid(result: LatencyResult) -> bool:
-    """Return whether a result calls itself one; those from before it was told do."""
-    return result.valid is not False
 
 
 def subjects(results: Iterable[Result]) -> list[Subject]:
@@ -151,7 +147,7 @@ def latency(results: dict[str, LatencyResult], palette: Palette) -> list[Latency
 
 
 def _latency_plots(made_on: str, rows: list[LatencyRow], palette: Palette) -> list[Plot]:
-    valid = [row for row in rows if is_valid(row.result)]
+    valid = [row for row in rows if row.result.holds]
     plots = []
     for count in sorted({row.threads for row in valid}):
         spans = [(row.result.subject.name, row.format, row.found) for row in valid if row.threads == count]
@@ -213,5 +209,5 @@ def history(known: list[Entry], palette: Palette) -> list[Plot]:
 
 def invalid(results: dict[str, Result]) -> dict[str, list[str]]:
     """Return the files whose measurement calls itself invalid, and why."""
-    found = of_kind(results, LatencyResult)
-    return {file: result.reasons or ["no reason is told"] for file, result in found.items() if not is_valid(result)}
+    found = of_kind(results, Watched)
+    return {file: result.reasons or ["no reason is told"] for file, result in found.items() if not result.holds}

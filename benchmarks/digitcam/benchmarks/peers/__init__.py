@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from digitcam.benchmarks.peers.scenes import from_data, from_source
 from digitcam.benchmarks.peers.tesseract import Tesseract
 from digitcam.benchmarks.results.peers import PeersResult
 from digitcam.benchmarks.subject import subject
+from digitcam.benchmarks.validity import objections
+from digitcam.benchmarks.watch import Watch
 from digitcam.core.bundle import Bundle
 from digitcam.edge import engines
+from digitcam.edge.board import Board
 
 
 def peers(
@@ -57,7 +61,10 @@ def peers(
     scenes = from_data(data, split, wanted) if data else from_source(source, wanted)
     for name, why in left_out.items():
         say(f"{name:14} left out: {why}")
-    found = compare(Digitcam(bundle.path, format), ready, scenes[:frames], scenes[frames:], say)
+    watch = Watch(Board(), os.sched_getaffinity(0))
+    found = compare(Digitcam(bundle.path, format), ready, scenes[:frames], scenes[frames:], say, look=watch.look)
+    conditions = watch.found()
+    reasons = objections(conditions)
     return PeersResult(
         subject=described,
         environment=environment(),
@@ -67,4 +74,7 @@ def peers(
         split=split if data else None,
         tuned=tune,
         left_out=left_out,
+        conditions=conditions,
+        valid=not reasons,
+        reasons=reasons,
     )

@@ -54,6 +54,7 @@ def compare(
     tuning: Sequence[Scene],
     say: Callable[[str], None] = print,
     memory: Memory = memory_mb,
+    look: Callable[[], None] = lambda: None,
 ) -> dict[str, Told]:
     """Return by name what is told of digitcam and of each peer, on whole frames and, as `NAME-crop`, on crops.
 
@@ -64,6 +65,8 @@ def compare(
     ----------
     tuning
         Other frames of the same kind, on which the settings are chosen.
+    look
+        Called between the frames.
     """
     entries: dict[str, _Entry] = {}
     for peer in (ours, *peers):
@@ -72,7 +75,7 @@ def compare(
     for name, reader in readers.items():
         say(f"{name:14} {reader.setting}")
     read_in_turn(readers, tuning[:WARM_UP])
-    found = read_in_turn(readers, scenes)
+    found = read_in_turn(readers, scenes, look=look)
     measured = {}
     for name, (peer, place, reader) in entries.items():
         held_mb = memory(peer, place, scenes[:MEMORY_FRAMES])

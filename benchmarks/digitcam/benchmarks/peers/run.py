@@ -24,11 +24,14 @@ class Readings(NamedTuple):
 
 
 def read_in_turn(
-    readers: Mapping[str, PeerReader], scenes: Sequence[Scene], clock: Clock = time.perf_counter
+    readers: Mapping[str, PeerReader],
+    scenes: Sequence[Scene],
+    clock: Clock = time.perf_counter,
+    look: Callable[[], None] = lambda: None,
 ) -> dict[str, Readings]:
     """Read every frame with every reader before the next frame, each frame beginning with another reader.
 
-    A machine that drifts favours none, and none always comes after the same other.
+    A machine that drifts favours none, and none always comes after the same other. `look` is called between frames.
     """
     found = {name: Readings([], []) for name in readers}
     names = list(readers)
@@ -39,6 +42,7 @@ def read_in_turn(
             number = readers[name].read(scene.image, scene.box_xywh)
             found[name].times_ms.append((clock() - start) * 1e3)
             found[name].right.append(number == scene.number)
+        look()
     return found
 
 

@@ -19,7 +19,6 @@ from digitcam.benchmarks.results.debug import DebugResult, FormatLosses, LayerLo
 from digitcam.benchmarks.results.flashed import FlashResult, PowerCut, Seen
 from digitcam.benchmarks.results.history import Entry
 from digitcam.benchmarks.results.latency import (
-    Conditions,
     FormatLatency,
     FormatStages,
     Histogram,
@@ -33,6 +32,7 @@ from digitcam.benchmarks.results.outputs import EmulatedProcessor, OutputDiffere
 from digitcam.benchmarks.results.peers import Peer, PeersResult
 from digitcam.benchmarks.results.running import OverheadResult, Sample, SoakResult
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
+from digitcam.benchmarks.results.watched import Conditions, Watched
 from digitcam.core.errors import BenchmarkInvalidError, SinkError
 from digitcam.core.metrics import Coverage
 from digitcam.core.strict_json import decode_json
@@ -77,10 +77,12 @@ __all__ = [
     "SweepPoint",
     "SweepResult",
     "TrainingResult",
+    "Watched",
     "read_any",
     "read_result",
     "refuse_invalid",
     "write_result",
+    "write_watched",
 ]
 
 Result: TypeAlias = (
@@ -96,6 +98,7 @@ Result: TypeAlias = (
     | OutputsResult
     | FlashResult
 )
+WatchedResult: TypeAlias = LatencyResult | OverheadResult | PeersResult
 R = TypeVar("R", bound=Result)
 
 
@@ -112,6 +115,30 @@ def write_result(path: Path, result: Result) -> None:
         write_file(path, msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     except OSError as error:
         raise SinkError(f"{path}: cannot write the result: {error.strerror}") from None
+
+
+def write_watched(path: Path, result: WatchedResult) -> None:
+    """Write a measurement; one that is invalid beside it, to NAME.invalid.json, so that an earlier valid one stays.
+
+    A valid one takes that file away.
+
+    Raises
+    ------
+    BenchmarkInvalidError
+        When it is invalid, after it has been written.
+    SinkError
+        When it cannot be written.
+    """
+    aside = path.with_suffix(".invalid.json")
+    if result.holds:
+        write_result(path, result)
+        aside.unlink(missing_ok=True)
+        return
+    write_result(aside, result)
+    raise BenchmarkInvalidError(
+        f"the measurement is invalid and no result: {'; '.join(result.reasons or [])} "
+        f"(it is in {aside}; {path} is as it was)"
+    )
 
 
 def read_result(path: Path, kind: type[R]) -> R:
@@ -141,7 +168,7 @@ def read_any(path: Path) -> Result:
 
 def refuse_invalid(path: Path, result: Result) -> None:
     """Raise BenchmarkInvalidError, with the reasons, when a measurement calls itself invalid."""
-    if isinstance(result, LatencyResult) and result.valid is False:
+    if isinstance(result, Watched) and not result.holds:
         reasons = "; ".join(result.reasons or [])
         raise BenchmarkInvalidError(f"{path}: the measurement is invalid and no result: {reasons}: measure again")
 

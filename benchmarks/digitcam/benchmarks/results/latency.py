@@ -6,6 +6,7 @@ import msgspec
 
 from digitcam.benchmarks.environment import Environment
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
+from digitcam.benchmarks.results.watched import Watched
 
 
 class Histogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,40 +109,7 @@ class Peak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     how: str
 
 
-class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the board told while it was measured, looked at between the blocks. None where it tells nothing.
-
-    seconds, samples
-        How long the measurement took, and how often clock and heat were looked at.
-    clock_mhz
-        The lowest and the highest that were seen.
-    temperature_c
-        The first and the highest.
-    throttled, throttled_before
-        What slowed it down during the run, and what did since the board started and before the run.
-    others, stolen
-        Shares of the processors' time that went to other processes, and to the host of a virtual machine.
-    clock_listed_mhz
-        The highest that the kernel lists.
-    others_most, stolen_most
-        Those shares in the worst stretch of `watch.STRETCH_S`.
-    """
-
-    seconds: float
-    samples: int
-    governors: list[str]
-    clock_mhz: tuple[float, float] | None
-    temperature_c: tuple[float, float] | None
-    throttled: list[str] | None
-    throttled_before: list[str] | None
-    others: float | None
-    stolen: float | None
-    clock_listed_mhz: float | None = None
-    others_most: float | None = None
-    stolen_most: float | None = None
-
-
-class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="latency", tag_field="kind"):
+class LatencyResult(Watched, frozen=True, forbid_unknown_fields=True, tag="latency", tag_field="kind"):
     """What `bench latency` writes.
 
     threads, formats
@@ -152,8 +120,6 @@ class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         The CPUs it was kept to with --cpus.
     peaks
         By number of threads.
-    valid, reasons
-        Whether it is a result, and why not. `read_result` refuses one that is not.
     shortfalls
         Where less than usual was measured, though enough for a result.
     """
@@ -167,9 +133,6 @@ class LatencyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     cpus: list[int] | None = None
     stages: Stages | None = None
     peaks: dict[int, Peak] | None = None
-    conditions: Conditions | None = None
-    valid: bool | None = None
-    reasons: list[str] | None = None
     shortfalls: list[str] | None = None
     schema: int = SCHEMA
 

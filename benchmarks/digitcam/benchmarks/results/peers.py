@@ -6,6 +6,7 @@ import msgspec
 
 from digitcam.benchmarks.environment import Environment
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
+from digitcam.benchmarks.results.watched import Watched
 
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +44,7 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     install_mb: float | None = None
 
 
-class PeersResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="peers", tag_field="kind"):
+class PeersResult(Watched, frozen=True, forbid_unknown_fields=True, tag="peers", tag_field="kind"):
     """What `bench peers` writes: the same frames through every reader, in one run.
 
     source

@@ -6,9 +6,10 @@ import msgspec
 
 from digitcam.benchmarks.environment import Environment
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
+from digitcam.benchmarks.results.watched import Watched
 
 
-class OverheadResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="overhead", tag_field="kind"):
+class OverheadResult(Watched, frozen=True, forbid_unknown_fields=True, tag="overhead", tag_field="kind"):
     """What `bench overhead` writes.
 
     frame
