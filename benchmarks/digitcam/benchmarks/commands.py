@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 
+from digitcam.core.errors import SinkError
 from digitcam.core.formats import FORMATS
 
+
+def check_writable(path: Path) -> None:
+    """Raise SinkError where a file cannot be written: said before a measurement, it costs none."""
+    try:
+        if path.is_dir():
+            raise SinkError(f"{path}: is a folder: name a file")
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        tempfile.TemporaryFile(dir=above).close()
+    except OSError as error:
+        raise SinkError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def _writable(ctx: click.Context, param: click.Parameter, value: Path) -> Path:
+    check_writable(value)
+    return value
+
+
 PATH = click.Path(path_type=Path)
-OUT = click.option("--out", type=PATH, required=True, help="The result file.")
+OUT = click.option("--out", type=PATH, callback=_writable, required=True, help="The result file.")
 
 
 def note(message: str) -> None:
@@ -55,6 +74,8 @@ def bench_accuracy(
     opened = [open_bundle(bundle) for bundle in bundles]
     files = result_files(opened, out, "accuracy.json")
     sheets = result_files(opened, pictures, "flips.png") if pictures else []
+    for path in (*files, *sheets):
+        check_writable(path)
     measured = accuracy(opened, names, split, count, formats, note)
     for path, result in zip(files, measured, strict=True):
         write_result(path, result)
@@ -230,7 +251,7 @@ def bench_peers(
 @click.option("--count", type=click.IntRange(min=1), default=5_000, show_default=True, help="Test images.")
 @click.option("--resume", is_flag=True, help="Take runs further that are in --runs already.")
 @click.option("--runs", type=PATH, default=Path("runs/seed"), show_default=True, help="Where the runs are kept.")
-@click.option("--out", type=PATH, default=Path("benchmarks/results/seed.json"), show_default=True)
+@click.option("--out", type=PATH, callback=_writable, default=Path("benchmarks/results/seed.json"), show_default=True)
 def bench_seed(only: tuple[str, ...], images: int | None, count: int, resume: bool, runs: Path, out: Path) -> None:
     """Train and measure the recipes of train/recipes/seed, each as it was and without pooling.
 
@@ -247,16 +268,22 @@ def bench_seed(only: tuple[str, ...], images: int | None, count: int, resume: bo
 @click.option("--format", "format_", default="int8.onnx", show_default=True, help="Which network of each.")
 @click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Images a point.")
 @click.option("--results", type=PATH, default=Path("benchmarks/results"), show_default=True, help="NAME-sweep.json.")
-@click.option("--picture", type=PATH, default=Path("benchmarks/results/sweep.png"), show_default=True)
+@click.option(
+    "--picture", type=PATH, callback=_writable, default=Path("benchmarks/results/sweep.png"), show_default=True
+)
 def bench_sweep(bundles: tuple[str, ...], format_: str, images: int, results: Path, picture: Path) -> None:
     """How accuracy falls with digit height, contrast, blur and turn: one picture for all BUNDLES."""
     from digitcam.benchmarks.results import write_result
     from digitcam.benchmarks.sweep import draw_sweep, sweep
     from digitcam.core.bundle import open_bundle
 
-    measured = [sweep(open_bundle(bundle), format_, images, note) for bundle in bundles]
-    for result in measured:
-        write_result(results / f"{result.subject.name}-sweep.json", result)
+    opened = [open_bundle(bundle) for bundle in bundles]
+    files = [results / f"{bundle.card.name}-sweep.json" for bundle in opened]
+    for path in files:
+        check_writable(path)
+    measured = [sweep(bundle, format_, images, note) for bundle in opened]
+    for path, result in zip(files, measured, strict=True):
+        write_result(path, result)
     draw_sweep(measured, picture)
     click.echo(picture)
 
@@ -286,7 +313,7 @@ def bench_validate(files: tuple[Path, ...]) -> int:
 
 @bench.command("report")
 @click.argument("results", type=PATH)
-@click.option("--out", type=PATH, required=True, help="The HTML file.")
+@click.option("--out", type=PATH, callback=_writable, required=True, help="The HTML file.")
 def bench_report(results: Path, out: Path) -> None:
     """One HTML page of all results in the folder RESULTS and their history."""
     from digitcam.benchmarks.report import write_report

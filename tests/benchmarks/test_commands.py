@@ -1,0 +1,77 @@
+"""What all verbs have in common."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from digitcam.benchmarks.commands import bench, check_writable
+from digitcam.cli import cli
+from digitcam.core.errors import SinkError
+
+VERBS = {
+    "accuracy": ["canvas", "--data", "glyphs-variable", "--out"],
+    "debug": ["canvas", "--data", "glyphs-variable", "--out"],
+    "latency": ["canvas", "--out"],
+    "overhead": ["canvas", "--out"],
+    "soak": ["canvas", "--out"],
+    "training": ["train/recipes/quick.toml", "--out"],
+    "peers": ["canvas", "--out"],
+    "seed": ["--out"],
+    "sweep": ["canvas", "--picture"],
+    "report": ["benchmarks/results", "--out"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    measured: list[str] = []
+    for verb in VERBS:
+        name = f"digitcam.benchmarks.{verb}.{'write_report' if verb == 'report' else verb}"
+        monkeypatch.setattr(name, lambda *_, verb=verb, **__: measured.append(verb))
+    yield
+    assert measured == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_where_nothing_can_be_written_is_said_before_anything_is_measured(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("earlier")
+    for path, said in (
+        (tmp_path / "file" / "x.json", "cannot be written: Not a directory"),
+        (tmp_path, "is a folder: name a file"),
+    ):
+        done = CliRunner().invoke(cli, ["bench", verb, *VERBS[verb], str(path)], standalone_mode=False)
+        assert isinstance(done.exception, SinkError) and done.exception.exit_code == 5
+        assert str(done.exception).startswith(f"{path}: ") and str(done.exception).endswith(said)
+    assert [found.name for found in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "earlier"
+
+
+def test_every_verb_that_measures_is_looked_at() -> None:
+    assert set(bench.commands) - {"compare", "validate", "history"} == set(VERBS)
+
+
+def test_pictures_and_further_results_too(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("earlier")
+    accuracy = [
+        "accuracy",
+        "canvas",
+        "--data",
+        "glyphs-variable",
+        "--max-drop",
+        "0.3",
+        "--out",
+        str(tmp_path / "x.json"),
+    ]
+    for words in (
+        [*accuracy, "--pictures", str(tmp_path / "file" / "flips.png")],
+        ["sweep", "canvas", "--picture", str(tmp_path / "x.png"), "--results", str(tmp_path / "file")],
+    ):
+        done = CliRunner().invoke(cli, ["bench", *words], standalone_mode=False)
+        assert isinstance(done.exception, SinkError) and "Not a directory" in str(done.exception)
+
+
+def test_folders_that_are_not_there_yet_are_not_made_by_looking(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "newer" / "x.json")
+    check_writable(tmp_path / "x.json")
+    assert list(tmp_path.iterdir()) == []
