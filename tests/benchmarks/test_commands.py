@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from digitcam.benchmarks.commands import bench, check_writable
 from digitcam.cli import cli
-from digitcam.core.errors import SinkError
+from digitcam.core.errors import ModelError, SinkError
+from digitcam.edge import engines
 
 VERBS = {
     "accuracy": ["canvas", "--data", "glyphs-variable", "--out"],
@@ -24,7 +25,11 @@ VERBS = {
 }
 
 
-@pytest.fixture(autouse=True)
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["bench", *words], standalone_mode=False)
+
+
+@pytest.fixture
 def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     measured: list[str] = []
     for verb in VERBS:
@@ -34,6 +39,7 @@ def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert measured == []
 
 
+@pytest.mark.usefixtures("_nothing_is_measured")
 @pytest.mark.parametrize("verb", VERBS)
 def test_where_nothing_can_be_written_is_said_before_anything_is_measured(verb: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("earlier")
@@ -41,16 +47,47 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_measured(verb: 
         (tmp_path / "file" / "x.json", "cannot be written: Not a directory"),
         (tmp_path, "is a folder: name a file"),
     ):
-        done = CliRunner().invoke(cli, ["bench", verb, *VERBS[verb], str(path)], standalone_mode=False)
+        done = run(verb, *VERBS[verb], str(path))
         assert isinstance(done.exception, SinkError) and done.exception.exit_code == 5
         assert str(done.exception).startswith(f"{path}: ") and str(done.exception).endswith(said)
     assert [found.name for found in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "earlier"
+
+
+@pytest.mark.parametrize(
+    ("verb", "more"),
+    [
+        ("accuracy", ["--data", "glyphs-variable", "--count", "1"]),
+        ("debug", ["--data", "glyphs-variable", "--count", "1"]),
+        ("latency", []),
+        ("overhead", ["--format", "int8.onnx"]),
+        ("peers", ["--format", "int8.onnx"]),
+        ("peers", ["--format", "int8.onnx", "--peer", "rapidocr"]),
+    ],
+)
+def test_a_missing_engine_is_told_with_its_extra(
+    verb: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has = engines._has
+    monkeypatch.setattr(engines, "_has", lambda name: name != "onnxruntime" and has(name))
+    done = run(verb, "canvas", *more, "--out", str(tmp_path / "x.json"))
+    assert isinstance(done.exception, ModelError) and done.exception.exit_code == 3
+    assert "needs onnxruntime: pip install 'digitcam[onnx]'" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["overhead", "peers"])
+def test_no_engine_at_all_is_told_with_both_extras(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_has", lambda name: False)
+    done = run(verb, "canvas", "--out", str(tmp_path / "x.json"))
+    assert isinstance(done.exception, ModelError) and done.exception.exit_code == 3
+    assert str(done.exception).endswith("pip install 'digitcam[litert]' or 'digitcam[onnx]'")
 
 
 def test_every_verb_that_measures_is_looked_at() -> None:
     assert set(bench.commands) - {"compare", "validate", "history"} == set(VERBS)
 
 
+@pytest.mark.usefixtures("_nothing_is_measured")
 def test_pictures_and_further_results_too(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("earlier")
     accuracy = [
@@ -67,7 +104,7 @@ def test_pictures_and_further_results_too(tmp_path: Path) -> None:
         [*accuracy, "--pictures", str(tmp_path / "file" / "flips.png")],
         ["sweep", "canvas", "--picture", str(tmp_path / "x.png"), "--results", str(tmp_path / "file")],
     ):
-        done = CliRunner().invoke(cli, ["bench", *words], standalone_mode=False)
+        done = run(*words)
         assert isinstance(done.exception, SinkError) and "Not a directory" in str(done.exception)
 
 

@@ -20,8 +20,7 @@ from digitcam.benchmarks.results import LatencyResult, read_any, read_result, wr
 from digitcam.benchmarks.timing import Timer
 from digitcam.cli import cli
 from digitcam.core.bundle import open_bundle
-from digitcam.core.errors import BenchmarkInvalidError, ConfigError, DigitcamError, ModelError
-from digitcam.edge import engines
+from digitcam.core.errors import BenchmarkInvalidError, ConfigError, DigitcamError
 from digitcam.edge.board import Board
 
 replace = msgspec.structs.replace
@@ -202,15 +201,6 @@ def test_numbers_of_threads_compare_each_with_its_own() -> None:
     assert "CPUs: all and 0, 1" in pinned.remarks and pinned.drops == []
     apart = compare_latency(replace(result, threads=1), replace(result, threads=4))
     assert apart.remarks == ["threads: 1 and 4", "times do not compare; how many times fp32.onnx does"]
-
-
-def test_a_missing_engine_is_told_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    has = engines._has
-    monkeypatch.setattr(engines, "_has", lambda name: name != "onnxruntime" and has(name))
-    done = bench("canvas", "--out", tmp_path / "x.json")
-    assert isinstance(done.exception, ModelError) and done.exception.exit_code == 3
-    assert "needs onnxruntime: pip install 'digitcam[onnx]'" in str(done.exception)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_format_is_told_with_those_there_are(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from digitcam.core.bundle import Bundle, open_bundle
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError, GateError
 from digitcam.core.formats import FORMATS
 from digitcam.core.measure import TARGETS, coverage
+from digitcam.edge import engines
 from digitcam.edge.pipeline import image_reader
 from digitcam.train.data import data_set, samples, size_of
 from digitcam.train.evaluate import Read, Results, collect, joined
@@ -117,6 +118,8 @@ def accuracy(
     ------
     ConfigError
         When a bundle lacks a format, or a data set is not known or has fewer images than `count`.
+    ModelError
+        When a format's engine is not installed.
     SourceError
         When a data set's files are missing.
     BenchmarkInvalidError
@@ -127,6 +130,9 @@ def accuracy(
     counts = {data: _count(data, split, count) for data in data_sets}
     measured: list[list[DataSetAccuracy]] = [[] for _ in bundles]
     networks = [(bundle.path, names) for bundle, names in zip(bundles, chosen, strict=True)]
+    for bundle, names in zip(bundles, chosen, strict=True):
+        for format in names:
+            engines.load(bundle, format)  # a missing engine is told before anything is read
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         jobs = {
             data: [pool.submit(_measure, networks, data, split, part) for part in _parts(counts[data])]

@@ -37,6 +37,13 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
     """Time a whole run on frames held in memory, in turn with the bare network; then starting, and its memory.
 
     The run judges what it reads by rules and writes JSON lines, to nowhere. The board is watched meanwhile.
+
+    Raises
+    ------
+    ConfigError
+        When the bundle lacks the format.
+    ModelError
+        When its engine is not installed.
     """
     format = format or engines.default_format()
     frames = _frames()

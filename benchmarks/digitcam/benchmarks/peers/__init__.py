@@ -51,12 +51,15 @@ def peers(
     ------
     ConfigError
         When a peer in `only` is not known or not installed, or there is none at all; when the bundle lacks the format.
+    ModelError
+        When digitcam's own engine is not installed.
     BenchmarkInvalidError
         When the frames' truth is not known, there are too few, or a peer fails on one.
     """
-    ready, left_out = present([RapidOcr(), Tesseract(), Seed(seed)], only)
     format = format or engines.default_format()
     described = subject(bundle, [format])
+    engines.load(bundle, format)  # a missing engine is told before a missing peer
+    ready, left_out = present([RapidOcr(), Tesseract(), Seed(seed)], only)
     wanted = frames + tune
     scenes = from_data(data, split, wanted) if data else from_source(source, wanted)
     for name, why in left_out.items():
