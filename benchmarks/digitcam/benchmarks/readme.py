@@ -10,6 +10,7 @@ from string import Formatter
 
 import msgspec
 
+from digitcam.benchmarks.peers.compare import NEVER
 from digitcam.benchmarks.results import (
     AccuracyResult,
     DebugResult,
@@ -186,7 +187,8 @@ def training_table(results: Path) -> str:
 def peers_table(results: Path) -> str:
     """Return the tables of other readers on the same frames, one a result that is there."""
     more = [path for name in PEERS[1:] if (path := results / name).exists()]
-    return "\n\n".join(_peers(path) for path in (results / PEERS[0], *more))
+    never = ", ".join(f"{name} ({why})" for name, why in NEVER.items())
+    return "\n\n".join([*(_peers(path) for path in (results / PEERS[0], *more)), f"Not measured anywhere: {never}."])
 
 
 def _peers(path: Path) -> str:
@@ -197,7 +199,9 @@ def _peers(path: Path) -> str:
     lines = [columns, ["---"] * len(columns), *([row[column] for column in columns] for row in rows)]
     where = f"`{result.source}`, {result.split} split" if result.split else f"`{result.source}`"
     tuned = f"; settings chosen on {result.tuned} others" if result.tuned else ""
-    note = f"{result.frames} frames of {where}, frame to number{tuned}; from `benchmarks/results/{path.name}`."
+    others = {name: why for name, why in (result.left_out or {}).items() if name not in NEVER}
+    absent = f"; not measured: {', '.join(f'{name} ({why})' for name, why in others.items())}" if others else ""
+    note = f"{result.frames} frames of {where}, frame to number{tuned}{absent}; from `benchmarks/results/{path.name}`."
     table = ["| " + " | ".join(line) + " |" for line in lines]
     table[1] = table[1].replace(" ", "")
     return "\n".join([*table, "", note])

@@ -13,6 +13,8 @@ from digitcam.core.errors import ConfigError
 
 WARM_UP = 2
 """Frames that every chosen reader reads before it counts."""
+NEVER = dict.fromkeys(("easyocr", "paddleocr"), "downloads its networks at first use")
+"""Peers that are not measured anywhere, and why."""
 MEMORY_FRAMES = 5
 """Frames that a reader reads in a process of its own."""
 Memory = Callable[[Peer, int, Sequence[Scene]], float]
@@ -28,7 +30,7 @@ class _Entry(NamedTuple):
 
 
 def present(peers: Sequence[Peer], only: Sequence[str]) -> tuple[list[Peer], dict[str, str]]:
-    """Return the peers that are ready, and by name what to do for the others; `only` the named ones, all by default.
+    """Return the peers to measure, and by name why not others; `only` the named ones, by default all that are ready.
 
     Raises
     ------
@@ -44,7 +46,8 @@ def present(peers: Sequence[Peer], only: Sequence[str]) -> tuple[list[Peer], dic
     if len(left_out) == len(known):
         first, why = next(iter(left_out.items()))
         raise ConfigError(f"bench peers has nothing to compare with: for {first}: {why}")
-    return [peer for name, peer in known.items() if name not in left_out and (not only or name in only)], left_out
+    left_out |= {name: "not among those named by --peer" for name in known if only and name not in (*only, *left_out)}
+    return [peer for name, peer in known.items() if name not in left_out], NEVER | left_out
 
 
 def compare(

@@ -17,7 +17,7 @@ from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.errors import BenchmarkInvalidError
 
 _MODES = {3: "a page", 6: "a block of text", 7: "one line", 8: "one word", 11: "sparse text", 13: "one raw line"}
-_WHOLE, _CROP = (3, 6, 11), (6, 7, 8, 13)
+_WHOLE, _CROP = (3, 6, 7, 11), (6, 7, 8, 13)
 """Page-segmentation modes worth trying."""
 _HEIGHT = 40
 """Pixels that a cropped number is made high; Tesseract reads capitals of 30 to 40 px best."""

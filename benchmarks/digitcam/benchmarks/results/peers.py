@@ -52,7 +52,7 @@ class PeersResult(Watched, frozen=True, forbid_unknown_fields=True, tag="peers",
     tuned
         How many further frames the settings were chosen on.
     left_out
-        Peers that were not ready, and what to do for each.
+        Peers that were not measured, and for each why not or what to do.
     """
 
     subject: Subject
