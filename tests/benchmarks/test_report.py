@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from digitcam.benchmarks.flips import by_image, pictures, worst
 from digitcam.benchmarks.plots import Palette, drawing
-from digitcam.benchmarks.readme import RESULTS
+from digitcam.benchmarks.readme import RESULTS, SHIPPED
 from digitcam.benchmarks.report import report
 from digitcam.benchmarks.results import (
     AccuracyResult,
@@ -168,6 +168,49 @@ def test_the_page_stands_alone_and_tells_the_results(page: Path) -> None:
         "<td>98.63 %</td><td>98.49 to 98.75 %</td>",
     ):
         assert told in text
+
+
+@pytest.mark.usefixtures("data_folder")
+def test_the_page_of_the_committed_results_has_every_plot() -> None:
+    titles = re.findall(r"<figure><svg [^>]*><title>([^<]+)</title>", report(RESULTS))
+    assert len(titles) == len(set(titles))
+    for network in SHIPPED:
+        for format in ("int8.onnx", "int8.tflite"):
+            assert any(title.startswith(f"Losses of {network} {format} by layer: ") for title in titles)
+        for drawn in ("Histogram of {}&#x27;s latency: ", "Median ms of each stage of a frame with {}: "):
+            assert any(title.startswith(drawn.format(network)) for title in titles)
+    for drawn in (
+        "Sequence accuracy against median latency, street, test: ",
+        "Reliability on street, test of ",
+        "Sequence accuracy by length of the number on street, test, ",
+        "Median latency in ms on ",
+        "Numbers right against digit height",
+        "Numbers right against contrast",
+        "Numbers right against blur",
+        "Numbers right against turn",
+        "Memory of canvas over a long run: ",
+        "accuracy: street, test, commit by commit; ",
+        "latency: times fp32.onnx, 1 thread, ",
+    ):
+        assert any(title.startswith(drawn) for title in titles), drawn
+
+
+@pytest.mark.mnist
+def test_the_page_shows_both_flipped_images_with_what_was_read(tmp_path: Path) -> None:
+    small(tmp_path)
+    figures = re.findall(r'<figure><img src="data:image/jpeg;base64,.*?</figure>', report(tmp_path), re.DOTALL)
+    told = [
+        (re.findall(r'alt="([^"]+)"', one), re.findall(r"<dt>(.+?)</dt><dd class=.(\w+).>(\d) ", one))
+        for one in figures
+    ]
+    assert told == [
+        (
+            [f"Image {number} of canvas-variable, which shows {truth}"],
+            [("fp32.onnx", "right", truth), ("int8.onnx", "wrong", read)],
+        )
+        # The surest wrong reading first.
+        for number, truth, read in ((2, "5", "6"), (0, "7", "1"))
+    ]
 
 
 @pytest.mark.parametrize("kind", ["latency", "peers", "soak", "sweep", "overhead", "training"])
