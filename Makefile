@@ -73,7 +73,7 @@ bench: $(VENV)/ready
 	  $(BIN)/digitcam bench peers $$name --data street --frames 60 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
 	$(BIN)/digitcam bench overhead canvas --out $(RESULTS)/canvas-overhead.json
 	for name in canvas digitcam-s digitcam-n; do \
-	  $(BIN)/digitcam bench latency $$name --out $(RESULTS)/$$name-latency.json && \
+	  $(BIN)/digitcam bench latency $$name --threads 1 --threads 2 --out $(RESULTS)/$$name-latency.json && \
 	  $(BIN)/digitcam bench training train/recipes/$$name.toml --out $(RESULTS)/$$name-training.json || exit; done
 	$(BIN)/digitcam bench sweep digitcam-s digitcam-n --images 100
 	$(BIN)/digitcam bench history $(RESULTS)
