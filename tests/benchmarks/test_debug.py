@@ -22,13 +22,15 @@ from digitcam.benchmarks.results import DebugResult, read_result
 from digitcam.cli import cli
 from digitcam.core.bundle import Bundle, open_bundle, write_bundle
 from digitcam.core.errors import ConfigError, GateError, ModelError
+from digitcam.export import onnx as onnx_export
+from digitcam.export import tflite as tflite_export
 from digitcam.export.equalise import equalise
-from digitcam.export.onnx import export_int8
 from digitcam.export.quantize import calibration_images
 from digitcam.train.checkpoint import network_of, read_checkpoint
 from digitcam.train.deploy import fold
 
 WEIGHTS = Path(__file__).parents[2] / "train" / "weights"
+EXPORTS = {"int8.onnx": onnx_export.export_int8, "int8.tflite": tflite_export.export_int8}
 
 
 def with_files(name: str, path: Path, files: Mapping[str, bytes]) -> Bundle:
@@ -61,15 +63,15 @@ def ruined_tflite(data: bytes, convolution: int, factor: float) -> bytes:
     return bytes(builder.Output())
 
 
-def calibrated_on_black(name: str) -> bytes:
-    """Return the int8.onnx of a shipped network, calibrated on black images but for a pixel of the full range."""
+def calibrated_on_black(name: str, format: str) -> bytes:
+    """Return a shipped network in an int8 format, calibrated on black images but for a pixel of the full range."""
     saved = read_checkpoint(WEIGHTS / name / "weights.pt")
     spec = saved.recipe.input
     black = np.zeros((2, spec.height, spec.width, spec.channels), np.uint8)
     black[0, 0, 0] = 255
     # The export's own float network, its channels balanced on real images: only the ranges are those of black ones.
     network = equalise(fold(network_of(saved)), calibration_images(saved.recipe))  # type: ignore[arg-type]
-    return export_int8(network, spec, black)
+    return EXPORTS[format](network, spec, black)
 
 
 def test_ratios_by_hand() -> None:
@@ -155,13 +157,14 @@ def shipped_weights(layer: str) -> int:
 
 @pytest.mark.slow
 @pytest.mark.mnist
-def test_calibration_on_black_images_is_caught_and_told(tmp_path: Path) -> None:
-    bundle = with_files("canvas", tmp_path / "black", {"model.int8.onnx": calibrated_on_black("canvas")})
+@pytest.mark.parametrize("format", EXPORTS)
+def test_calibration_on_black_images_is_caught_and_told(format: str, tmp_path: Path) -> None:
+    bundle = with_files("canvas", tmp_path / "black", {f"model.{format}": calibrated_on_black("canvas", format)})
     (measured,) = accuracy([bundle], ["glyphs-variable"], "validation", 20, say=lambda _: None)
-    with pytest.raises(GateError, match=r"int8\.onnx: loses"):
+    with pytest.raises(GateError, match=f"{format}: loses"):
         check_drop(measured, 0.3)
     said: list[str] = []
-    found = debug(bundle, "glyphs-variable", "validation", 1, said.append).formats["int8.onnx"]
+    found = debug(bundle, "glyphs-variable", "validation", 1, said.append).formats[format]
     # The first layers' ranges are far too narrow, while their weights are as good as ever.
     assert {loss.name for loss in found.layers[:2]} < {"stem.conv", "down.0.0", "down.1.0"}
     worst = found.layers[0]

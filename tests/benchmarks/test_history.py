@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digitcam.benchmarks.gather import gather
 from digitcam.benchmarks.history import FILE, append_new, drops, entries, read_history, unseen
 from digitcam.benchmarks.readme import RESULTS
 from digitcam.benchmarks.results import AccuracyResult, Entry, LatencyResult, read_any, read_result, write_result
@@ -127,6 +128,11 @@ def test_a_history_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).symlink_to(tmp_path / "gone" / FILE)
     with pytest.raises(SinkError, match=r"history\.jsonl: cannot write the history"):
         append_new(tmp_path)
+
+
+def test_the_committed_history_knows_all_committed_results() -> None:
+    made = [entry for result in gather(RESULTS).values() for entry in entries(result, "a", "2026-01-01")]
+    assert len(made) > 50 and unseen(read_history(RESULTS / FILE), made) == [], "run 'digitcam bench history'"
 
 
 def test_the_committed_history_is_whole() -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from digitcam.benchmarks import readme
-from digitcam.benchmarks.results import AccuracyResult, LatencyResult, read_result
+from digitcam.benchmarks.gather import gather
+from digitcam.benchmarks.results import AccuracyResult, LatencyResult, OutputsResult, SoakResult, read_result
+from digitcam.benchmarks.views import OF_BUNDLE
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError
 
@@ -24,6 +26,22 @@ def test_the_results_are_those_of_the_shipped_network(shipped: str) -> None:
     read = "accuracy" if shipped == "canvas" else "world"
     for name, kind in ((read, AccuracyResult), ("latency", LatencyResult)):
         assert read_result(readme.RESULTS / f"{shipped}-{name}.json", kind).subject.sha256 == networks
+
+
+def test_every_result_is_of_the_shipped_networks() -> None:
+    shipped = {
+        name: {format: bundle.card.files[f"model.{format}"] for format in bundle.formats}
+        for name, bundle in ((name, open_bundle(name)) for name in readme.SHIPPED)
+    }
+    measured = {file: result for file, result in gather(readme.RESULTS).items() if not file.startswith("boards/")}
+    # Whether a long run keeps its memory is a matter of the program, not of the weights.
+    told = {file: result for file, result in measured.items() if not isinstance(result, SoakResult)}
+    of_bundle = {file: result.subject for file, result in told.items() if isinstance(result, OF_BUNDLE)}
+    kinds = {file.rpartition("-")[2] for file in of_bundle}
+    assert kinds >= {f"{kind}.json" for kind in ("debug", "sweep", "svhn", "peers", "overhead")}
+    for file, subject in of_bundle.items():
+        assert subject.sha256 and subject.sha256.items() <= shipped[subject.name].items(), file
+    assert [result.sha256 for result in measured.values() if isinstance(result, OutputsResult)] == [shipped]
 
 
 def test_a_changed_table_is_made_anew_and_the_rest_kept(tmp_path: Path) -> None:
