@@ -36,7 +36,10 @@ def main() -> None:
         print(f"digitcam: {' '.join(error.format_message().split())} See '{command} --help'.", file=sys.stderr)
         sys.exit(ConfigError.exit_code)
     except DigitcamError as error:
-        print(f"digitcam: {error}", file=sys.stderr)
+        # As the run that it ends is logged.
+        from digitcam.edge.log import log
+
+        log.error(str(error))
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -144,6 +147,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 @click.option("--model", help="A bundle's path or a shipped name.")
 @click.option("--format", "format", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--web", metavar="PORT", type=click.IntRange(1, 65535), help="Serve the page here; [web] has more.")
+@click.option("--log", type=click.Choice(["plain", "json"]), help="How messages are written on standard error.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
 @click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
 @click.option("--record", type=PATH, help="Keep the frames in a file that --source replay:FILE reads again.")

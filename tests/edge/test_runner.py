@@ -57,7 +57,8 @@ def test_the_demo(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     right = sum(best[seq].number == truth for seq, truth in enumerate(truths))
     accepted = sum(reading.accepted for reading in best.values())
     assert right >= 10
-    assert err.splitlines()[-1] == f"read 13 frames, {accepted} accepted; right: {right} of 13 ({right / 13:.1%})"
+    summary = f"read 13 frames, {accepted} accepted; right: {right} of 13 ({right / 13:.1%})"
+    assert err.splitlines()[-1] == f"digitcam: {summary}"
     # Twelve frames, four a row, 320 wide.
     height, width = DemoSource("demo:").draw(0)[0].shape[:2]
     picture = cv2.imread(str(sheet))
@@ -80,7 +81,7 @@ def test_nothing_accepted_is_1(capfd: pytest.CaptureFixture[str], tmp_path: Path
     out, err = capfd.readouterr()
     (reading,) = readings_on(out)
     assert (reading.number, reading.accepted, reading.reason) == ("", False, "no_number")
-    assert err == "read 1 frames, 0 accepted\n"
+    assert err == "digitcam: read 1 frames, 0 accepted\n"
 
 
 def test_an_image_that_cannot_be_read_is_4_and_the_rest_are_read(
@@ -93,12 +94,12 @@ def test_an_image_that_cannot_be_read_is_4_and_the_rest_are_read(
     out, err = capfd.readouterr()
     assert {reading.source for reading in readings_on(out)} == {str(tmp_path / "b.png")}
     assert err.startswith(f"digitcam: {tmp_path / 'a.png'}: ")
-    assert err.splitlines()[-1].startswith("read 1 frames, ")
+    assert err.splitlines()[-1].startswith("digitcam: read 1 frames, ")
 
 
 def test_no_frames_asked_for(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run(RunConfig(), frames=0, sheet=tmp_path / "sheet.png") == 1
-    assert capfd.readouterr() == ("", "read 0 frames, 0 accepted\n")
+    assert capfd.readouterr() == ("", "digitcam: read 0 frames, 0 accepted\n")
     assert not (tmp_path / "sheet.png").exists()
 
 
@@ -194,7 +195,7 @@ def test_the_summary_counts_frames_accepted_and_right(
     # Right counts whether accepted or not; the fourth frame has no known truth.
     source = play(monkeypatch, ["12", "?7", "007", "5"], Frames(["12", "7", "7", None]))
     assert run(RunConfig()) == 0
-    assert capsys.readouterr().err == "read 4 frames, 3 accepted; right: 2 of 3 (66.7%)\n"
+    assert capsys.readouterr().err == "digitcam: read 4 frames, 3 accepted; right: 2 of 3 (66.7%)\n"
     assert not source.open
     assert not collector.open
 
@@ -217,8 +218,8 @@ def test_with_rules_the_trusted_number_stands(
     assert collector.outcomes[3].why == "1.3: most of the last 3 readings say 1.2"
     # Of what the reader accepted, two did not count yet.
     trusted, summary = capsys.readouterr().err.splitlines()
-    assert trusted == "2026-03-01T12:00:00+00:00 trusted: 1.2 is the first number trusted"
-    assert summary == "read 6 frames, 3 accepted"
+    assert trusted == "digitcam: 2026-03-01T12:00:00+00:00 trusted: 1.2 is the first number trusted"
+    assert summary == "digitcam: read 6 frames, 3 accepted"
 
 
 def test_skipped_frames_outweigh_nothing_accepted(monkeypatch: pytest.MonkeyPatch, collector: Collector) -> None:
@@ -265,7 +266,7 @@ def test_a_signal_ends_the_run_after_the_frame_at_hand(
 
     monkeypatch.setattr(collector, "send", send)
     assert run(RunConfig()) == 0
-    assert capsys.readouterr().err == "read 2 frames, 2 accepted\n"
+    assert capsys.readouterr().err == "digitcam: read 2 frames, 2 accepted\n"
     assert not source.open
 
 
@@ -293,9 +294,9 @@ def test_a_number_set_by_somebody_is_trusted_from_the_next_frame_on(
                     control.set_number(region, number)
     assert [o.number for o in collector.outcomes] == [None, "12", "07", "12", "12"]
     told = capsys.readouterr().err.splitlines()
-    assert told[0] == "2026-03-01T12:00:00+00:00 trusted: 12 is the first number trusted"
+    assert told[0] == "digitcam: 2026-03-01T12:00:00+00:00 trusted: 12 is the first number trusted"
     assert told[1].endswith(" set: 07 is trusted, for somebody said so")
-    refused = [line for line in told if line.startswith("digitcam: ")]
+    refused = [line for line in told if line.startswith("digitcam: cannot")]
     assert refused[0] == "digitcam: cannot set '8': gas has no rules"
     assert refused[1].startswith("digitcam: cannot set 'one\\ntwo': 'one\\ntwo' is no number: write digits")
     assert len(refused) == 2

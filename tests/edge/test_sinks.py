@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import shutil
@@ -30,6 +31,7 @@ from digitcam.core.reading import ReadDigit, Reading, decode_reading
 from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.control import Control, SetNumber
+from digitcam.edge.log import log
 from digitcam.edge.parts import Parts
 from digitcam.edge.runner import Runner
 from digitcam.edge.secret import handed, read_secret
@@ -488,12 +490,15 @@ def test_a_topic_the_broker_does_not_allow(broker: Broker) -> None:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> queue.Queue[str]:
-    """What is said on standard error, as soon as it is; and no long pauses between tries to connect."""
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[queue.Queue[str]]:
+    """What is logged of the broker, as soon as it is; and no long pauses between tries to connect."""
     told: queue.Queue[str] = queue.Queue()
     monkeypatch.setattr(broker_module, "RETRY_S", (1, 1))
-    monkeypatch.setattr(broker_module.Notices, "tell", lambda self, text: told.put(text))
-    return told
+    handler = logging.Handler()
+    handler.emit = lambda record: told.put(record.getMessage().partition(": ")[2])  # type: ignore[method-assign]
+    log.addHandler(handler)
+    yield told
+    log.removeHandler(handler)
 
 
 def numbered(seq: int) -> Reading:

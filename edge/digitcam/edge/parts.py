@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 from digitcam.core.errors import DigitcamError
+from digitcam.edge.log import log
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Parts:
             try:
                 part.manager.__exit__(None, None, None)
             except DigitcamError as error:
-                print(f"digitcam: {error}", file=sys.stderr)
+                log.warning(str(error))
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all that are open, the first opened first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from digitcam.edge.config.rules import Rules
 from digitcam.edge.control import Control, SetNumber, waking
 from digitcam.edge.folders import check_folders
 from digitcam.edge.health import Health
+from digitcam.edge.log import log, write_as
 from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.parts import Parts
 from digitcam.edge.pipeline import Reader
@@ -89,7 +89,7 @@ def run(
                     break
         service.notify("STOPPING=1")
         failed = runner.source.failed
-    print(tally.summary(), file=sys.stderr)
+    log.info(tally.summary())
     if sheet and tally.pictures:
         draw.write_image(sheet, draw.sheet(tally.pictures))
     if failed:
@@ -174,6 +174,7 @@ class Runner:
 
     def _open(self, config: RunConfig, anew: bool = False) -> None:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
+        write_as(config.log)
         engine, reader = (config.model, config.format, config.threads, config.accept), None
         # To share a small frame among threads costs OpenCV more than it saves.
         cv2.setNumThreads(config.threads)
@@ -243,9 +244,9 @@ class Runner:
                     cut(region, *self._size)
             # Another network may have come under the same name.
             self._open(config, anew=True)
-            _tell("the configuration was read anew")
+            log.info("the configuration was read anew")
         except DigitcamError as error:
-            _tell(f"{error}: the configuration stays as it was")
+            log.warning(f"{error}: the configuration stays as it was")
             self._open(before)
 
     def _set(self, asked: SetNumber) -> None:
@@ -258,15 +259,15 @@ class Runner:
         except ValueError as error:
             # Who asked is not at the log.
             self.health.refused = f"cannot set {asked.number!r}: {error}"
-            _tell(self.health.refused)
+            log.warning(self.health.refused)
 
     def _trust(self, region: str, after: Trust) -> None:
-        """Keep what is trusted now; what became of the number is told on standard error."""
+        """Keep what is trusted now; what became of the number is logged."""
         before, self._trusts[region] = self._trusts[region], after
         if after.history != before.history:
             event = after.history[-1]
             of = f"{region}: " if region else ""
-            print(f"{event.ts.isoformat(timespec='seconds')} {of}{event.kind}: {event.line}", file=sys.stderr)
+            log.info(f"{event.ts.isoformat(timespec='seconds')} {of}{event.kind}: {event.line}")
 
     def _tell_status(self, outcomes: list[Outcome]) -> None:
         now_s = time.monotonic()
@@ -294,12 +295,8 @@ def _begun(region: str, rules: Rules, history: HistorySink | None) -> Trust:
         try:
             return trust.resumed(row.number, row.ts)
         except ValueError as error:
-            _tell(f"the number in the history is not resumed: {error}")
+            log.warning(f"the number in the history is not resumed: {error}")
     return trust
-
-
-def _tell(text: str) -> None:
-    print(f"digitcam: {text}", file=sys.stderr)
 
 
 @dataclass

@@ -23,6 +23,7 @@ from digitcam.edge.config.regions import Region
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.config.types import Positive, Share, Text
 from digitcam.edge.config.web import Web
+from digitcam.edge.log import Format
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,6 +48,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Of the number, or of those of all regions that have none of their own; None to trust every accepted reading.
     regions
         Parts of the frame, read one after another from the same frame; none to read the whole frame.
+    log
+        How messages are written, see `edge.log`.
     mqtt, web, history, webhook, hard_frames
         Each None when its table is not there: then off.
     """
@@ -59,6 +62,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     accept: Share | None = None
     rules: Rules | None = None
     regions: tuple[Region, ...] = ()
+    log: Format = "plain"
     mqtt: Mqtt | None = None
     web: Web | None = None
     history: History | None = None

@@ -68,7 +68,7 @@ class Broker:
         self._retained: dict[str, Message] = {}
         self._waiting: deque[Message] = deque()
         self._in_flight, self._limit = 0, IN_FLIGHT
-        self._connected = self._handing_over = self._closing = self._awaited = False
+        self._connected = self._handing_over = self._closing = False
         self._notices = Notices(self.where)
         # Never held while paho is called: paho holds locks of its own while it calls us.
         self._changed = threading.Condition()
@@ -106,7 +106,6 @@ class Broker:
         except (OSError, UnicodeError) as error:  # the latter where the host cannot be a name
             if not wait or isinstance(error, (ssl.SSLError, UnicodeError)):
                 raise SinkError(f"{self.where}: cannot reach the broker: {error}") from None
-            self._awaited = True
             self._notices.tell(f"cannot reach the broker: {error}: {AWAY}")
             client.loop_start()
             return
@@ -212,8 +211,7 @@ class Broker:
                 self._connected = True
             if self.listen:
                 client.subscribe([(topic, 1) for topic in self.listen])
-            if again or self._awaited:
-                self._notices.tell(f"connected{' again' if again else ''}; {self.dropped} messages were dropped so far")
+            self._notices.clear(f"connected{' again' if again else ''}; {self.dropped} messages were dropped so far")
             self._hand_over()
         self._answered.set()
 

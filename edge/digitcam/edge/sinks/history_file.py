@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from digitcam.core.errors import SinkError
+from digitcam.edge.log import log
 from digitcam.edge.sinks.history import Row
 
 T = TypeVar("T")
@@ -153,5 +153,4 @@ class HistoryFile:
                 journal.rename(aside.with_name(f"{aside.name}-journal"))
         except OSError as error:
             raise SinkError(f"{self.path}: the history is damaged and cannot be moved: {error.strerror}") from None
-        text = f"digitcam: {self.path}: the history is damaged ({why}): kept as {aside.name}, a new one is begun"
-        print(text, file=sys.stderr, flush=True)
+        log.warning(f"{self.path}: the history is damaged ({why}): kept as {aside.name}, a new one is begun")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
@@ -15,6 +14,7 @@ import numpy as np
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import SourceError
+from digitcam.edge.log import log
 from digitcam.edge.sources import Frame
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -103,7 +103,7 @@ class ImageSource:
                 image = read_image(path)
             except SourceError as error:
                 self.failed += 1
-                print(f"digitcam: {error}", file=sys.stderr)
+                log.warning(str(error))
                 continue
             elapsed_ms = (time.perf_counter() - start) * 1e3
             yield Frame(image, datetime.now(timezone.utc), seq, str(path), elapsed_ms)

@@ -9,7 +9,6 @@ error.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import msgspec
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import SourceError
+from digitcam.edge.log import log
 from digitcam.edge.sources import Frame
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -223,7 +223,7 @@ class LiveSource:
             self._fault = SourceError(f"{problem}: gave up after {self._losses} tries")
             self._changed.notify_all()
         elif news:
-            print(f"digitcam: {problem}; trying again", file=sys.stderr)
+            log.warning(f"{problem}; trying again")
 
     # The rest runs in the capture thread, which may have been left behind: then `over` is set.
 
@@ -265,7 +265,7 @@ class LiveSource:
                 self._enter("live")
                 self._reopened += self._frames > 0
                 if self._problem:
-                    print(f"digitcam: {self.uri}: frames come again", file=sys.stderr)
+                    log.info(f"{self.uri}: frames come again")
                 self._problem = ""
             self._frames += 1
             self._dropped += self._shot is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from digitcam.core.errors import ConfigError, SourceError
+from digitcam.edge.log import log
 from digitcam.edge.recorded import BLOCK, unpack
 from digitcam.edge.sources import Frame
 
@@ -79,8 +79,8 @@ class ReplaySource:
         if head.strip(b"\0"):
             self._fail("breaks off within a frame: those before it were read")
         elif len(head) < BLOCK:
-            print(f"digitcam: {self.path}: was never ended: the recorder was killed", file=sys.stderr)
+            log.warning(f"{self.path}: was never ended: the recorder was killed")
 
     def _fail(self, text: str) -> None:
         self.failed += 1
-        print(f"digitcam: {self.path}: {text}", file=sys.stderr)
+        log.warning(f"{self.path}: {text}")

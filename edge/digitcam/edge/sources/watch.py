@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from digitcam.core.errors import ConfigError, SourceError
+from digitcam.edge.log import log
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.files import is_image, read_image
 
@@ -117,4 +117,4 @@ class WatchSource:
         if time.monotonic() - since_s >= self._settle_s:
             self._done[path] = stamp
             self.failed += 1
-            print(f"digitcam: {error}", file=sys.stderr)
+            log.warning(str(error))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import sys
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from starlette.datastructures import Headers
 
 from digitcam.core.errors import ConfigError
 from digitcam.edge.config.web import LOOPBACK, Web
+from digitcam.edge.log import log
 from digitcam.edge.secret import read_secret
 
 SHORTEST = 8
@@ -86,7 +86,7 @@ class Door:
         """Make who had a wrong token wait; tell of it once an address."""
         if client not in self._told and len(self._told) < TOLD:
             self._told.add(client)
-            print(f"digitcam: the page refused a wrong token from {client}", file=sys.stderr)
+            log.warning(f"the page refused a wrong token from {client}")
         await asyncio.sleep(WRONG_S)
 
     @staticmethod
