@@ -345,16 +345,44 @@ def test_regions_are_read_each_by_its_own_rules(
         assert iou(np.array(outcome.best.box), box) > 0.7, outcome.region
 
 
-def test_frames_of_another_size(collector: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_frames_of_another_size(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(collector, "send", lambda frame, outcomes: collector.outcomes.extend(outcomes))
     for name, width in (("a.png", 512), ("b.png", 256)):
         cv2.imwrite(str(tmp_path / name), np.zeros((128, width), np.uint8))
     right = Region(name="right", box=(0.5, 0, 0.5, 1))
     assert run(RunConfig(source=str(tmp_path), regions=(right,))) == 1
     assert len(collector.outcomes) == 2
+    # In pixels it lies in the first frame alone. Another region that fits would be looked for in the wrong place too.
+    collector.outcomes.clear()
+    regions = Region(name="right", box=(256, 0, 256, 128)), Region(name="left", box=(0, 0, 99, 99))
+    cv2.imwrite(str(tmp_path / "c.png"), np.zeros((128, 256), np.uint8))
+    cv2.imwrite(str(tmp_path / "d.png"), np.zeros((128, 512), np.uint8))
+    config = RunConfig(source=str(tmp_path), regions=regions)
+    capsys.readouterr()
+    assert run(config) == 1
+    odd = ["frame_size", "frame_size"]
+    assert [o.best.reason for o in collector.outcomes] == ["no_number"] * 2 + odd + odd + ["no_number"] * 2
+    assert [(o.best.seq, o.best.region, o.best.number) for o in collector.outcomes[2:4]] == [
+        (1, "right", ""),
+        (1, "left", ""),
+    ]
+    assert capsys.readouterr().err.splitlines() == [
+        "digitcam: regions: right reaches out of the 256x128 frame: draw it anew: such frames are rejected",
+        "digitcam: read 4 frames, 0 accepted",
+    ]
+    # The rules have a word to say of it too.
+    collector.outcomes.clear()
+    run(msgspec.structs.replace(config, rules=Rules()))
+    assert [o.why for o in collector.outcomes[1:3]] == [
+        "no number in the frame",
+        "the frame has another size: its region reaches out",
+    ]
+    # From the first frame on it is a mistake.
+    (tmp_path / "a.png").unlink()
     with pytest.raises(ConfigError, match=r"^regions: right reaches out of the 256x128 frame: draw it anew$"):
-        run(RunConfig(source=str(tmp_path), regions=(Region(name="right", box=(256, 0, 256, 128)),)))
-    assert len(collector.outcomes) == 3
+        run(config)
     assert not collector.open
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.boxes import BoxXYWH
@@ -70,23 +71,29 @@ class Reader:
         for line, digits, box in described:
             confidence = line.confidence if digits else 0.0
             reason = "" if confidence >= self.accept and digits else "low_confidence" if digits else "no_number"
-            readings.append(
-                Reading(
-                    ts=frame.ts,
-                    seq=frame.seq,
-                    source=frame.source,
-                    region=view.region,
-                    number=line.number,
-                    digits=digits,
-                    box=box,
-                    confidence=round(confidence, 4),
-                    accepted=not reason,
-                    reason=reason,
-                    previous=self.previous.get(view.region),
-                    model=self.model,
-                    latency_ms=latency,
-                )
-            )
+            found = {"number": line.number, "digits": digits, "box": box, "confidence": round(confidence, 4)}
+            readings.append(self._reading(frame, view.region, latency, reason, **found))
         if readings[0].accepted:
             self.previous[view.region] = readings[0].number
         return readings
+
+    def unread(self, frame: Frame, region: str, reason: str) -> Reading:
+        """Return what stands for a part of a frame that was not looked at: a reading without a number."""
+        capture_ms = round(frame.capture_ms, 3)
+        latency = Latency(capture_ms, 0.0, 0.0, 0.0, capture_ms)
+        nothing = {"number": "", "digits": (), "box": (0.0, 0.0, 0.0, 0.0), "confidence": 0.0}
+        return self._reading(frame, region, latency, reason, **nothing)
+
+    def _reading(self, frame: Frame, region: str, latency: Latency, reason: str, **found: Any) -> Reading:
+        return Reading(
+            ts=frame.ts,
+            seq=frame.seq,
+            source=frame.source,
+            region=region,
+            accepted=not reason,
+            reason=reason,
+            previous=self.previous.get(region),
+            model=self.model,
+            latency_ms=latency,
+            **found,
+        )

@@ -15,7 +15,8 @@ import cv2
 from digitcam.core import draw
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import open_bundle
-from digitcam.core.errors import DigitcamError, SourceError
+from digitcam.core.errors import ConfigError, DigitcamError, SourceError
+from digitcam.core.reading import Reading
 from digitcam.edge import health_file, service
 from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.config.rules import Rules
@@ -29,6 +30,7 @@ from digitcam.edge.pipeline import Reader
 from digitcam.edge.regions import cut, views
 from digitcam.edge.secret import CREDENTIALS, handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, plan_sinks
+from digitcam.edge.sinks.notices import Notices
 from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
 from digitcam.edge.sources.live import LiveSource
 from digitcam.edge.trust import Trust
@@ -130,6 +132,7 @@ class Runner:
         self._engine: tuple[object, ...] | None = None
         self._previous: dict[str, str] = {}
         self._size: tuple[int, int] | None = None
+        self._odd = Notices("regions")
         self._trusts: dict[str, Trust] = {}
         self._status_at_s = self._frame_at_s = 0.0
         self._open(config)
@@ -154,16 +157,13 @@ class Runner:
     def read(self, frame: Frame) -> list[Outcome]:
         """Read a frame, send what was read to the sinks, and return it."""
         outcomes = []
-        height, width = frame.image.shape[:2]
-        self._size = width, height
-        for view in views(frame.image, self.config.regions):
-            readings = self._reader.read_view(frame, view)
-            number, trust = self._reader.previous.get(view.region), self._trusts.get(view.region)
+        for region, readings in self._readings(frame):
+            number, trust = self._reader.previous.get(region), self._trusts.get(region)
             if trust:
                 after, readings = trust.after(readings)
-                self._trust(view.region, after)
+                self._trust(region, after)
                 number, trust = after.number, after
-            outcomes.append(Outcome(view.region, readings, number, trust))
+            outcomes.append(Outcome(region, readings, number, trust))
         self._frame_at_s = time.monotonic()
         self._note_held()
         self.health.count(outcomes)
@@ -171,6 +171,25 @@ class Runner:
             sink.send(frame, outcomes)
         self._tell_status(outcomes)
         return outcomes
+
+    def _readings(self, frame: Frame) -> list[tuple[str, list[Reading]]]:
+        """Return each region's name and readings; a frame that a region reaches out of gives none with a number.
+
+        Raises
+        ------
+        ConfigError
+            When it is the first frame: then the region is wrong, and not the frame.
+        """
+        height, width = frame.image.shape[:2]
+        before, self._size = self._size, (width, height)
+        try:
+            seen = views(frame.image, self.config.regions)
+        except ConfigError as error:
+            if before is None:
+                raise
+            self._odd.tell(f"{str(error).removeprefix('regions: ')}: such frames are rejected")
+            return [(region, [self._reader.unread(frame, region, "frame_size")]) for region in self.config.numbers]
+        return [(view.region, self._reader.read_view(frame, view)) for view in seen]
 
     def _open(self, config: RunConfig, anew: bool = False) -> None:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""

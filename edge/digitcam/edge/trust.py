@@ -3,10 +3,10 @@
 Pure functions over a state that never changes; the time is that of the readings. `edge.config.Rules` says what is
 plausible. A number that is not, but stays, takes over in the end: a false one cannot stand for ever.
 
-Why a reading is not accepted: `no_number`, `low_confidence` (the reader's own reasons); `pattern`, it is no number of
-this display; `not_steady`, too few of the last frames agree; `outvoted`, they agree on another; `between_digits`, the
-wheels turn and stand for another; `falls` and `too_fast`, they agree, but the counter cannot have got there;
-`other_number`, it stands beside the one that is judged.
+Why a reading is not accepted: `no_number`, `low_confidence`, `frame_size` (not the rules' own reasons); `pattern`, it
+is no number of this display; `not_steady`, too few of the last frames agree; `outvoted`, they agree on another;
+`between_digits`, the wheels turn and stand for another; `falls` and `too_fast`, they agree, but the counter cannot have
+got there; `other_number`, it stands beside the one that is judged.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from digitcam.edge.voting import agreed, standings, turning
 
 HISTORY = 50
 """How many events are remembered."""
+_NOTHING = {"no_number": "no number in the frame", "frame_size": "the frame has another size: its region reaches out"}
+"""Why a reading has no number, for people."""
 LONGEST = 20
 """Digits of a number at most."""
 
@@ -192,7 +194,7 @@ def _heard(trust: Trust, reading: Reading) -> str | Objection:
     """Return the number a reading votes for, or why it has no vote."""
     rules, number, standing = trust.rules, reading.number, trust.standing
     if not number:
-        return Objection("no_number", "no number in the frame")
+        return Objection(reading.reason, _NOTHING[reading.reason])
     wheels = rules.wheels and standing is not None
     if not (reading.accepted or wheels):
         return _unsure(reading)
