@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -538,6 +540,8 @@ def test_check_opens_nothing_and_names_what_is_wrong(tmp_path: Path, capsys: pyt
 class Folder(Frames):
     """A source that gives its frames and then waits for more until it is told to stop."""
 
+    fresh_s: float | None = None
+
     def until(self, stop: threading.Event) -> Iterator[Frame]:
         yield from iter(self)
         self.truths = []
@@ -569,6 +573,33 @@ def test_while_no_frame_comes_the_number_is_held_and_a_quiet_folder_feeds_the_wa
     assert told[0].endswith("trusted: 12 is the first number trusted")
     assert " held: 12 is held: not read for " in told[1] and told[1].endswith(" s: no frame came")
     assert len(told) == 3  # once, and the summary
+
+
+def test_a_slow_source_feeds_the_watchdog_until_its_next_frame_is_late(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, tmp_path: Path
+) -> None:
+    slow = Folder([None])
+    slow.fresh_s = 60
+    play(monkeypatch, ["12"], slow)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    now_s = time.monotonic()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Parts() as parts:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+
+        def fed_after(seconds: float) -> bool:
+            monkeypatch.setattr(runner.time, "monotonic", lambda: now_s + seconds)
+            running._attend()
+            with suppress(BlockingIOError):
+                return manager.recv(100) == b"READY=1\nWATCHDOG=1"
+            return False
+
+        running = Runner(RunConfig(), ConfigFile(), Control(), parts)
+        assert not fed_after(0)
+        monkeypatch.setattr(runner.time, "monotonic", lambda: now_s)
+        running.read(next(iter(slow)))
+        manager.recv(100)  # its status
+        assert [seconds for seconds in (4, 6, 59, 61, 90) if fed_after(seconds)] == [6, 59]
 
 
 def test_a_new_run_resumes_what_the_history_kept(

@@ -7,6 +7,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from contextlib import suppress
@@ -25,6 +26,7 @@ from starlette.testclient import TestClient
 
 from digitcam.core.errors import ConfigError, SinkError
 from digitcam.core.reading import Latency, Model, ReadDigit, Reading
+from digitcam.edge import health
 from digitcam.edge.config import ConfigFile, Rules, Web
 from digitcam.edge.control import Control, SetNumber
 from digitcam.edge.health import Health, Report
@@ -33,9 +35,11 @@ from digitcam.edge.sinks import Desk
 from digitcam.edge.sinks.history import HistorySink
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.live import Health as SourceHealth
+from digitcam.edge.sources.live import LiveSource, Watch
+from digitcam.edge.sources.watch import WatchSource
 from digitcam.edge.trust import Trust
 from digitcam.edge.web import CONNECTIONS, Page, app, auth, live
-from digitcam.edge.web.app import FRESH_S, LOGIN, PAGE, make_app
+from digitcam.edge.web.app import LOGIN, PAGE, make_app
 from digitcam.edge.web.auth import Door
 from digitcam.edge.web.live import Live
 from digitcam.edge.web.metrics import metrics
@@ -167,12 +171,20 @@ def test_a_password_in_the_source_is_shown_nowhere() -> None:
     assert http.get("/api/live").json()["source"] == "rtsp://me:***@host/x"
 
 
-def test_health_is_a_fresh_frame() -> None:
+def test_health_is_a_fresh_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(OUTCOME)
     assert site.http.get("/healthz").text == "ok\n"
-    assert site.live.shown
-    site.live.shown = site.live.shown._replace(at_s=site.live.shown.at_s - FRESH_S)
+    shown_s = time.monotonic()
+    monkeypatch.setattr(health.time, "monotonic", lambda: shown_s + 11)
+    assert (site.http.get("/healthz").status_code, site.http.get("/healthz").text) == (503, "no fresh frame\n")
+    # A camera that may take a minute, and a folder in which nothing need come.
+    site.desk.health.source = LiveSource("cam:", lambda: pytest.fail("not to be opened"), Watch(stall_s=60))
+    assert site.http.get("/healthz").text == "ok\n"
+    assert site.http.get("/api/health").json()["report"]["fresh_s"] == 60
+    monkeypatch.setattr(health.time, "monotonic", lambda: shown_s + 61)
     assert site.http.get("/healthz").status_code == 503
+    site.desk.health.source = WatchSource("watch:folder")
+    assert site.http.get("/healthz").text == "ok\n"
 
 
 def test_health_tells_rejections_and_events_newest_first() -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from digitcam.edge.outcome import Outcome
-from digitcam.edge.sources import Source
+from digitcam.edge.sources import Source, Waiting
 from digitcam.edge.sources.live import Health as SourceHealth
 from digitcam.edge.sources.live import LiveSource
 
@@ -21,6 +21,8 @@ RATE_FRAMES = 100
 """Over how many of the last frames their rate is taken, at most."""
 REJECTIONS = 20
 """How many of the last rejected readings are remembered."""
+FRESH_S = 10.0
+"""After how many seconds without a frame something is wrong with a source that never waits for one."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,6 +57,8 @@ class Report(msgspec.Struct, frozen=True):
         The regions whose trusted number has not been read for long.
     refused
         Why the last number that somebody wanted to set was not; None when it was, or nobody wanted to.
+    fresh_s
+        After how many seconds without a frame something is wrong; None where none need ever come, as in a folder.
     """
 
     started: datetime
@@ -69,6 +73,7 @@ class Report(msgspec.Struct, frozen=True):
     source: SourceHealth | None
     held: tuple[str, ...] = ()
     refused: str | None = None
+    fresh_s: float | None = FRESH_S
 
 
 class Health:
@@ -109,6 +114,11 @@ class Health:
                 self._rejected[best.reason] += 1
                 self._rejections.append(Rejection(best.ts, outcome.region, best.number, best.reason, outcome.why))
 
+    def fresh(self) -> bool:
+        """Return whether frames come as the source promises them; to be called from any thread."""
+        report = self.report()
+        return report.fresh_s is None or (report.since_frame_s is not None and report.since_frame_s < report.fresh_s)
+
     def report(self) -> Report:
         """Return how it goes now; to be called from any thread."""
         times_s = tuple(self._times_s)
@@ -120,6 +130,7 @@ class Health:
             rejected=dict(self._rejected),
             frames_per_second=round((len(times_s) - 1) / span_s, 2) if span_s > 0 else None,
             since_frame_s=round(time.monotonic() - times_s[-1], 3) if times_s else None,
+            fresh_s=self.source.fresh_s if isinstance(self.source, Waiting) else FRESH_S,
             confidence=self._confidence,
             last_accepted=self._last_accepted,
             memory_mb=round(resident_bytes() / 1e6, 1),

@@ -32,7 +32,6 @@ from digitcam.edge.secret import CREDENTIALS, handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, plan_sinks
 from digitcam.edge.sinks.notices import Notices
 from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
-from digitcam.edge.sources.live import LiveSource
 from digitcam.edge.trust import Trust
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def run(
         with health_file.written(runner.health):
             for frame in islice(runner.frames(), frames):
                 tally.count(frame, runner.read(frame))
-                # Only frames feed the watchdog: a camera that stalls must look dead, so that it is started anew.
+                # Only fresh frames feed the watchdog: a camera that stalls must look dead, so that it is started anew.
                 service.notify("READY=1" if tally.frames == 1 else "WATCHDOG=1")
                 if control.stop:
                     break
@@ -245,8 +244,8 @@ class Runner:
         for name, trust in self._trusts.items():
             self._trust(name, trust.unread(datetime.now(timezone.utc)))
         self._note_held()
-        if not isinstance(self.source, LiveSource):
-            # A folder in which nothing arrives is no fault, as a camera without frames is.
+        if self.health.fresh():
+            # A source that gives a frame a minute is alive in between.
             service.notify("READY=1\nWATCHDOG=1")
 
     def _note_held(self) -> None:

@@ -60,7 +60,13 @@ class Source(Protocol):
 
 @runtime_checkable
 class Waiting(Protocol):
-    """A source whose next frame may be long in coming."""
+    """A source whose next frame may be long in coming.
+
+    fresh_s
+        After how many seconds without one something is wrong; None where none need ever come.
+    """
+
+    fresh_s: float | None
 
     def until(self, stop: Event) -> Iterator[Frame]:
         """Yield the frames until `stop` is set, and see that within half a second even while none comes."""

@@ -124,6 +124,7 @@ class LiveSource:
         """
         self.uri, self.failed, self._seq = uri, 0, 0
         self._open, self._watch = open, watch or Watch()
+        self.fresh_s: float | None = self._watch.stall_s
         self._pauses_s = pauses_s or (FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._changed = threading.Condition()  # guards all that follows
         self._state: Literal["opening", "live", "waiting", "closed"] = "closed"

@@ -37,6 +37,8 @@ class WatchSource:
     keep the folder small: it is listed four times a second. One that cannot be read is named on standard error.
     """
 
+    fresh_s: float | None = None
+
     def __init__(self, uri: str, poll_s: float = POLL_S, settle_s: float = SETTLE_S) -> None:
         folder = uri.removeprefix("watch:")
         if not folder:
