@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
@@ -20,7 +21,7 @@ from digitcam.edge import runner
 from digitcam.edge.config import RunConfig
 from digitcam.edge.runner import run
 from digitcam.edge.sources import Frame
-from digitcam.edge.sources.live import Health, LiveSource, Watch, pause_s
+from digitcam.edge.sources.live import FIRST_PAUSE_S, LONGEST_PAUSE_S, Health, LiveSource, Watch, pause_s
 
 WAIT_S = 20.0
 SOON = (0.01, 0.02)
@@ -289,6 +290,15 @@ def test_a_signal_ends_a_run_whose_camera_is_frozen_and_the_watchdog_starved(
         said.append(manager.recv(99))
     assert said == [b"STATUS=reads nothing yet", b"READY=1", b"STOPPING=1"]
     assert "read 1 frames, 0 accepted" in capfd.readouterr().err
+
+
+def test_the_services_watchdog_lets_a_lost_camera_be_tried_after_the_longest_pause() -> None:
+    unit = (Path(__file__).parents[2] / "edge" / "deploy" / "digitcam.service").read_text(encoding="utf-8")
+    (watchdog_s,) = map(float, re.findall(r"^WatchdogSec=(\d+)$", unit, re.MULTILINE))
+    pauses_s = [pause_s(losses, FIRST_PAUSE_S, LONGEST_PAUSE_S) for losses in range(1, 8)]
+    assert pauses_s == [1, 2, 4, 8, 16, 32, 60]
+    # And the camera has time to be opened and give a frame.
+    assert watchdog_s >= sum(pauses_s) + 2 * Watch().stall_s
 
 
 def test_health_is_json() -> None:
