@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
-from digitcam.core.errors import DigitcamError
+from digitcam.core.errors import DigitcamError, SinkError
 from digitcam.edge.log import log
 
 T = TypeVar("T")
+
+CLOSE_S = 15.0
+"""How long closing all may take: the service manager kills after 20 s, and a frame may have to be read before."""
 
 
 class _Part(NamedTuple):
@@ -20,7 +25,7 @@ class _Part(NamedTuple):
 
 
 class Parts:
-    """Context managers by name, closed in the opposite order of opening."""
+    """Context managers by name, in the order of opening; none needs another when it is closed."""
 
     def __init__(self) -> None:
         self._parts: dict[str, _Part] = {}
@@ -32,14 +37,31 @@ class Parts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close all; the first error in closing is raised once all are closed, unless another is under way."""
-        first: BaseException | None = None
-        for name in reversed(self._parts):
+        """Close all at once, so that none waits for a slower one; one that hangs is left to the end of the process.
+
+        The first error in closing, that of what was opened last, is raised unless another is under way.
+        """
+        failed: dict[str, BaseException] = {}
+
+        def close(name: str, manager: AbstractContextManager[Any]) -> None:
             try:
-                self._parts[name].manager.__exit__(kind, error, trace)
-            except BaseException as failed:
-                first = first or failed
+                manager.__exit__(kind, error, trace)
+            except BaseException as problem:
+                failed[name] = problem
+
+        threads = {
+            name: threading.Thread(target=close, args=(name, part.manager), name=f"close {name}", daemon=True)
+            for name, part in self._parts.items()
+        }
         self._parts.clear()
+        for thread in threads.values():
+            thread.start()
+        end_s = time.monotonic() + CLOSE_S
+        for name, thread in threads.items():
+            thread.join(max(0.0, end_s - time.monotonic()))
+            if thread.is_alive():
+                failed[name] = SinkError(f"{name}: not closed within {CLOSE_S:g} s: what was left there may be lost")
+        first = next((failed[name] for name in reversed(threads) if name in failed), None)
         if first is not None and error is None:
             raise first
 

@@ -206,7 +206,6 @@ class Runner:
         self._sinks: list[Sink] = [self._parts.keep(sink.name, sink.settings, sink.make) for sink in planned]
         if history:
             self._sinks.append(history)
-        # The source last: it is the first to be closed.
         self.source = self._parts.keep("source", config.source, lambda: open_source(config.source))
         self.health.source = self.source
         # Nothing can fail from here on.
