@@ -103,7 +103,7 @@ def test_a_water_meter_whole() -> None:
                 "unique_id": "digitcam_home-meter_held",
                 "name": "Not read for long",
                 "device_class": "problem",
-                "value_template": "{{ 'ON' if value_json.held else 'OFF' }}",
+                "value_template": "{{ 'ON' if value_json.held[''] else 'OFF' }}",
             },
             "camera": {
                 **common,
@@ -324,12 +324,14 @@ def test_what_is_published_of_a_run() -> None:
     )
     of_files = {"camera": None, "camera_problem": None, "frames_dropped": None, "reopened": None}
     common = {"confidence": 0.3, "last_accepted": NOON, "frames_per_second": 0.5, "rejected": 5, "dropped": 2}
-    common |= {"held": False, "refused": "cannot set '8': no"}
+    common |= {"held": {}, "refused": "cannot set '8': no"}
     assert diagnostics(report, dropped=2) == {**common, **of_files}
     camera = Health("waiting", 20, 11, 3, 4.5, "camera: unplugged")
-    assert diagnostics(msgspec.structs.replace(report, source=camera, held=("gas",)), dropped=2) == {
+    assert diagnostics(
+        msgspec.structs.replace(report, source=camera, held={"gas": True, "water": False}), dropped=2
+    ) == {
         **common,
-        "held": True,
+        "held": {"gas": True, "water": False},
         "camera": "waiting",
         "camera_problem": "camera: unplugged",
         "frames_dropped": 11,

@@ -201,7 +201,7 @@ def test_a_subscriber_receives_all_in_order(broker: Broker, subscriber: Subscrib
     got = [subscriber.next() for _ in range(9)]
     report = (
         b'{"confidence":0.9,"last_accepted":null,"frames_per_second":null,"rejected":1,"dropped":0,'
-        b'"held":false,"refused":null,"camera":null,"camera_problem":null,"frames_dropped":null,"reopened":null}'
+        b'"held":{},"refused":null,"camera":null,"camera_problem":null,"frames_dropped":null,"reopened":null}'
     )
     assert [(t.removeprefix(topic), decode_reading(p) if t.endswith("reading") else p) for t, p, _ in got] == [
         ("/status", b"online"),
@@ -650,10 +650,14 @@ def test_a_snapshot_is_the_next_frame_and_is_not_kept(broker: Broker, subscriber
 def test_without_commands_nothing_is_listened_to(broker: Broker) -> None:
     assert set(opened(broker.config(), rules=Rules())._broker.listen) == {
         "homeassistant/status",
+        "meter/one/diagnostics",
         "meter/one/snapshot",
         "meter/one/set_value",
     }
-    assert set(opened(broker.config(commands=False), rules=Rules())._broker.listen) == {"homeassistant/status"}
+    assert set(opened(broker.config(commands=False), rules=Rules())._broker.listen) == {
+        "homeassistant/status",
+        "meter/one/diagnostics",
+    }
     assert opened(broker.config(commands=False, discovery=False))._broker.listen == {}
 
 
@@ -704,6 +708,56 @@ def test_forget_deletes_the_regions_topics_too(broker: Broker, topic: str) -> No
     }
     assert len(forget_all(RunConfig(mqtt=config, regions=(GAS, CLOCK)))) == 5
     assert retained(broker, topic) == {}
+
+
+@pytest.fixture
+def of_before(broker: Broker, topic: str) -> Mqtt:
+    """Have two regions, gas and clock, leave all that they leave with a broker that lets us read it."""
+    config = broker.config(topic=topic, username="house", password_file=str(broker.folder / "house.secret"))
+    desk = readings.desk()
+    desk.health.held = {"gas": True, "clock": False}
+    with opened(config, desk, regions=(GAS, CLOCK)) as sink:
+        sink.send(readings.frame(), [readings.outcome(READING, "7", region) for region in ("gas", "clock")])
+    return config
+
+
+def test_what_a_region_of_before_left_is_deleted_and_its_entities_with_it(
+    broker: Broker, of_before: Mqtt, topic: str
+) -> None:
+    discovery = homeassistant.discovery_topic(of_before)
+    left = {discovery, *(f"{topic}/{name}" for name in ("status", "diagnostics", "gas/number"))}
+    assert set(retained(broker, topic)) == left | {f"{topic}/clock/number"}
+    house = Subscriber(broker, discovery.rpartition("/")[0])
+    with opened(of_before, regions=(GAS,)) as sink:
+        assert sink._broker.settle()
+        old, new, removal = (json.loads(house.next()[1]) for _ in range(3))
+    house.close()
+    found = retained(broker, topic)
+    assert set(found) == left
+    assert found[f"{topic}/gas/number"] == b"7"
+    assert json.loads(found[discovery]) == new
+    assert set(old["components"]) - set(new["components"]) == {"clock_number", "clock_held"}
+    assert {key: one for key, one in removal["components"].items() if key not in new["components"]} == {
+        "clock_number": {"platform": "sensor"},
+        "clock_held": {"platform": "binary_sensor"},
+        "clock_set_value": {"platform": "text"},
+    }
+
+
+def test_forget_deletes_what_regions_of_before_left(broker: Broker, of_before: Mqtt, topic: str) -> None:
+    assert set(forget_all(RunConfig(mqtt=of_before))) >= {f"{topic}/gas/number", f"{topic}/clock/number"}
+    assert retained(broker, topic) == {}
+
+
+@pytest.mark.parametrize(
+    "payload", ['{"held": false}', '{"held": {"a/#": true}}', '{"held": {"gas": 1}}', "{", "[]", "\xff"]
+)
+def test_diagnostics_that_are_not_ours_delete_nothing(payload: bytes) -> None:
+    assert mqtt.gone(broker_module.Message("t", payload, True), RunConfig()) == []
+    ours = broker_module.Message("t", b'{"held": {"": false, "gas": true}, "more": 1}', True)
+    assert mqtt.gone(ours, RunConfig()) == ["gas"]
+    # What is not retained is what we have just said.
+    assert mqtt.gone(ours._replace(retain=False), RunConfig()) == []
 
 
 def test_a_reload_with_other_settings_connects_anew(

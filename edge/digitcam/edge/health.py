@@ -54,7 +54,7 @@ class Report(msgspec.Struct, frozen=True):
     source
         Of a camera, see `sources.live.Health`; None of files.
     held
-        The regions whose trusted number has not been read for long.
+        Of each region whether its trusted number has not been read for long.
     refused
         Why the last number that somebody wanted to set was not; None when it was, or nobody wanted to.
     fresh_s
@@ -71,7 +71,7 @@ class Report(msgspec.Struct, frozen=True):
     last_accepted: datetime | None
     memory_mb: float
     source: SourceHealth | None
-    held: tuple[str, ...] = ()
+    held: dict[str, bool] = {}
     refused: str | None = None
     fresh_s: float | None = FRESH_S
 
@@ -88,7 +88,7 @@ class Health:
     def __init__(self) -> None:
         self.started = datetime.now(timezone.utc)
         self.source: Source | None = None
-        self.held: tuple[str, ...] = ()
+        self.held: dict[str, bool] = {}
         self.refused: str | None = None
         self.number: str | None = None
         self.broker: Callable[[], bool] | None = None

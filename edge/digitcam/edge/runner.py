@@ -218,6 +218,7 @@ class Runner:
             for name in config.numbers
             if (rules := config.rules_of(name))
         }
+        self._note_held()
 
     def _open_history(self, config: RunConfig) -> HistorySink | None:
         if config.history is None:
@@ -248,7 +249,8 @@ class Runner:
             service.notify("READY=1\nWATCHDOG=1")
 
     def _note_held(self) -> None:
-        self.health.held = tuple(name for name, trust in self._trusts.items() if trust.held)
+        trusts = self._trusts
+        self.health.held = {name: name in trusts and trusts[name].held for name in self.config.numbers}
 
     def _reload(self) -> None:
         """Read the configuration anew; one that cannot be used changes nothing."""

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from digitcam.core.errors import SinkError
 from digitcam.edge.config.mqtt import Mqtt
@@ -50,7 +51,7 @@ class Broker:
     will
         What the broker itself says when the connection breaks.
     listen
-        Topics, and what to call with each message there, from a thread of the connection's own.
+        Topics, and what to call with each message of others there, from a thread of the connection's own.
     needs
         The topics published to, for people: what an access list has to allow.
     """
@@ -210,7 +211,8 @@ class Broker:
                 self._limit = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
                 self._connected = True
             if self.listen:
-                client.subscribe([(topic, 1) for topic in self.listen])
+                options = SubscribeOptions(qos=1, noLocal=True)
+                client.subscribe([(topic, options) for topic in self.listen])
             self._notices.clear(f"connected{' again' if again else ''}; {self.dropped} messages were dropped so far")
             self._hand_over()
         self._answered.set()

@@ -10,7 +10,8 @@ from digitcam.edge.health import Report
 def diagnostics(report: Report, dropped: int) -> dict[str, Any]:
     """Return what is published of a run; `dropped` is how many messages were lost while the broker was away.
 
-    `camera` and what follows is null where the frames come from files.
+    `held` has an entry for each region, of the empty name for the whole frame. `camera` and what follows is null where
+    the frames come from files.
     """
     source = report.source
     return {
@@ -19,7 +20,7 @@ def diagnostics(report: Report, dropped: int) -> dict[str, Any]:
         "frames_per_second": report.frames_per_second,
         "rejected": sum(report.rejected.values()),
         "dropped": dropped,
-        "held": bool(report.held),
+        "held": report.held,
         "refused": report.refused,
         "camera": source and source.state,
         "camera_problem": source and source.problem,

@@ -46,7 +46,7 @@ def discovery(run: RunConfig, version: str) -> dict[str, Any]:
     config = run.mqtt
     assert config
     id = device_id(config.topic)
-    entities = {**_numbers(run, config), **_diagnostics(f"{config.topic}/diagnostics")}
+    entities = {**_numbers(run, config), **_held(run, config), **_diagnostics(f"{config.topic}/diagnostics")}
     if config.commands:
         entities |= _commands(run, config)
     return {
@@ -66,6 +66,14 @@ def discovery(run: RunConfig, version: str) -> dict[str, Any]:
             key: {"platform": "sensor", "unique_id": f"{id}_{key}", **entity} for key, entity in entities.items()
         },
     }
+
+
+def without(device: dict[str, Any], region: str) -> dict[str, Any]:
+    """Return a device's configuration that takes a region's entities away: of each only its platform is told."""
+    below = f"{region}_" if region else ""
+    platforms = {"number": "sensor", "held": "binary_sensor", "set_value": "text"}
+    gone = {f"{below}{key}": {"platform": platform} for key, platform in platforms.items()}
+    return {**device, "components": {**device["components"], **gone}}
 
 
 def _numbers(run: RunConfig, config: Mqtt) -> dict[str, dict[str, Any]]:
@@ -93,6 +101,20 @@ def _number(quantity: Quantity, topic: str, name: str | None) -> dict[str, Any]:
         entity["state_class"] = quantity.state_class or default
         entity["value_template"] = _AS_NUMBER
     return entity
+
+
+def _held(run: RunConfig, config: Mqtt) -> dict[str, dict[str, Any]]:
+    return {
+        f"{region}_held" if region else "held": {
+            "platform": "binary_sensor",
+            "name": f"{region} not read for long" if region else "Not read for long",
+            "device_class": "problem",
+            "state_topic": f"{config.topic}/diagnostics",
+            "value_template": f"{{{{ 'ON' if value_json.held['{region}'] else 'OFF' }}}}",
+            "entity_category": "diagnostic",
+        }
+        for region in run.numbers
+    }
 
 
 def _commands(run: RunConfig, config: Mqtt) -> dict[str, dict[str, Any]]:
@@ -177,13 +199,6 @@ def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
             "icon": "mdi:tray-remove",
             "state_class": "total_increasing",
             "value_template": "{{ value_json.dropped }}",
-        },
-        "held": {
-            **common,
-            "platform": "binary_sensor",
-            "name": "Not read for long",
-            "device_class": "problem",
-            "value_template": "{{ 'ON' if value_json.held else 'OFF' }}",
         },
         "camera": {
             **common,

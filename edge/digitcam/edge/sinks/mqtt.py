@@ -7,6 +7,9 @@ goes, every `DIAGNOSTICS_S`; and, for Home Assistant, the device's configuration
 
 Commands: `<topic>/set_value`, or `<topic>/<region>/set_value`, with a number to trust from now on;
 `<topic>/snapshot`, whatever it holds, has the next frame published as a JPEG to `<topic>/picture`.
+
+The diagnostics name the regions. Those that are still retained at the beginning tell which there were before: what is
+retained of one that is no more is deleted.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
+from typing import Annotated, Any
 
 import cv2
 import msgspec
@@ -33,6 +37,8 @@ from digitcam.edge.sources import Frame
 DIAGNOSTICS_S = 30.0
 """How often they are published: Home Assistant keeps every value it is sent."""
 
+Held = dict[Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9][a-z0-9_-]*)?$")], bool]
+"""Of each region, by its name, whether its number is held."""
 LONGEST_NUMBER = 40
 """How much is looked at of a number to set, in characters; no number has as many."""
 
@@ -66,11 +72,7 @@ class MqttSink:
             When the broker refuses, or is not the one that the certificates are for.
         """
         if self.config.discovery:
-            # Costs as much as the rest of this module, so only where it is needed.
-            from importlib.metadata import version
-
-            payload = msgspec.json.encode(homeassistant.discovery(self.run, version("digitcam")))
-            self._broker.publish(Message(homeassistant.discovery_topic(self.config), payload, True))
+            self._discover(_device(self.run), retain=True)
         self._publish("status", "online", retain=True)
         self._broker.open(wait=True)
         self._desk.health.broker = self._broker.connected
@@ -113,6 +115,9 @@ class MqttSink:
     def _publish(self, name: str, payload: str | bytes, retain: bool = False) -> None:
         self._broker.publish(Message(f"{self.config.topic}/{name}", payload, retain))
 
+    def _discover(self, device: dict[str, Any], retain: bool = False) -> None:
+        self._broker.publish(Message(homeassistant.discovery_topic(self.config), msgspec.json.encode(device), retain))
+
     def _report(self) -> None:
         """Publish the diagnostics when it is time."""
         with self._reporting:
@@ -133,12 +138,20 @@ class MqttSink:
         listen: dict[str, Callable[[Message], None]] = {}
         if self.config.discovery:
             listen[homeassistant.BIRTH_TOPIC] = self._born
+        if self.config.discovery or self.config.commands:
+            listen[f"{self.config.topic}/diagnostics"] = self._clear
         if self.config.commands:
             listen[f"{self.config.topic}/snapshot"] = self._snap
             for region in self.run.numbers:
                 if self.run.rules_of(region):
                     listen[f"{self.config.topic}/{under('set_value', region)}"] = partial(self._set, region)
         return listen
+
+    def _clear(self, message: Message) -> None:
+        for region in gone(message, self.run):
+            self._publish(under("number", region), "", retain=True)
+            if self.config.discovery:
+                self._discover(homeassistant.without(_device(self.run), region))
 
     def _born(self, message: Message) -> None:
         if message.payload == homeassistant.BIRTH and not message.retain:
@@ -152,6 +165,26 @@ class MqttSink:
         if not message.retain:
             text = message.payload if isinstance(message.payload, str) else message.payload.decode(errors="replace")
             self._desk.control.set_number(region, text.strip()[:LONGEST_NUMBER])
+
+
+def _device(run: RunConfig) -> dict[str, Any]:
+    # Costs as much as the rest of this module, so only where it is needed.
+    from importlib.metadata import version
+
+    return homeassistant.discovery(run, version("digitcam"))
+
+
+def gone(message: Message, run: RunConfig) -> list[str]:
+    """Return the regions that retained diagnostics name, and a run has no more."""
+    try:
+        named = msgspec.json.decode(message.payload, type=_Named).held if message.retain else {}
+    except (msgspec.DecodeError, UnicodeDecodeError):  # of another version, or nothing of ours
+        return []
+    return [region for region in named if region not in run.numbers]
+
+
+class _Named(msgspec.Struct):
+    held: Held
 
 
 def under(name: str, region: str) -> str:
@@ -177,7 +210,14 @@ def forget(run: RunConfig) -> list[str]:
     topics = [homeassistant.discovery_topic(config)] if config.discovery else []
     topics += [f"{config.topic}/{name}" for name in ("status", "diagnostics")]
     topics += [f"{config.topic}/{under('number', region)}" for region in run.numbers]
-    broker = Broker(config, None, {}, " or ".join(topics))
+
+    def also(message: Message) -> None:
+        for region in gone(message, run):
+            topics.append(f"{config.topic}/{under('number', region)}")
+            broker.publish(Message(topics[-1], "", True))
+
+    listen = {f"{config.topic}/diagnostics": also} if config.discovery or config.commands else {}
+    broker = Broker(config, None, listen, " or ".join(topics))
     for topic in topics:
         broker.publish(Message(topic, "", True))
     broker.open()
