@@ -119,6 +119,22 @@ def test_the_oldest_go_and_files_of_others_stay(tmp_path: Path) -> None:
     assert names(tmp_path) == [*kept, "hard-of-mine.png"]
 
 
+def test_the_oldest_go_too_when_they_take_too_many_bytes(tmp_path: Path) -> None:
+    with sink(tmp_path / "one") as opened:
+        opened.send(frame(0, 0), [outcome("1", "low_confidence")])
+    pair = sum(path.stat().st_size for path in (tmp_path / "one").iterdir())
+    # Noise: all pictures are about as large. Three pairs do not fit, two do.
+    with sink(tmp_path / "many", keep_mb=2.5 * pair / 1e6) as opened:
+        for seq in range(5):
+            opened.send(frame(seq, seq), [outcome("1", "low_confidence")])
+    kept = [f"00000{seq}.{ending}" for seq in (3, 4) for ending in ("json", "png")]
+    assert [name.rpartition("-")[2] for name in names(tmp_path / "many")] == kept
+    # The newest stays, however large.
+    with sink(tmp_path / "many", keep_mb=1e-6) as opened:
+        opened.send(frame(5, 5), [outcome("1", "low_confidence")])
+    assert [Path(name).stem[-6:] for name in names(tmp_path / "many")] == ["000005"] * 2
+
+
 def test_a_pause_between_two(tmp_path: Path) -> None:
     with sink(tmp_path, pause_s=60.0) as opened:
         # The clock is set back an hour before the last two.

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from digitcam.edge.config.types import Positive, Seconds, Text
+from digitcam.edge.config.types import Amount, Positive, Seconds, Text
 
 Timeout = Annotated[float, msgspec.Meta(gt=0, le=300)]
 
@@ -84,6 +84,8 @@ class HardFrames(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         Is made where there is none. /run/digitcam, in memory, spares the card and is empty after a restart.
     keep
         How many frames it keeps: then the oldest go, labelled or not. Move away what you label.
+    keep_mb
+        How many megabytes (10^6 bytes) they may take: then the oldest go too, but for the newest, however large.
     pause_s
         The least pause between two, in seconds.
     reasons
@@ -92,6 +94,7 @@ class HardFrames(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     folder: Text
     keep: Positive = 200
+    keep_mb: Amount = 100.0
     pause_s: Seconds = 60.0
     reasons: tuple[str, ...] = ("low_confidence", "pattern", "falls", "too_fast", DISAGREES)
 

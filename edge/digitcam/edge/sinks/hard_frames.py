@@ -45,7 +45,7 @@ def hard(outcome: Outcome, reasons: Sequence[str]) -> str:
 
 
 class HardFramesSink:
-    """A folder of hard frames, the oldest removed when there are too many."""
+    """A folder of hard frames, the oldest removed when they are too many or too large."""
 
     def __init__(self, config: HardFrames) -> None:
         self.config, self.folder = config, Path(config.folder)
@@ -100,10 +100,14 @@ class HardFramesSink:
                 json.unlink(missing_ok=True)
             raise
         # Called later than the newest: older, from before the clock was set back.
-        by_age = sorted(self._list("png"), key=lambda path: (path.stem <= name, path.stem))
-        for old in by_age[: -self.config.keep]:
-            old.unlink(missing_ok=True)
-            old.with_suffix(".json").unlink(missing_ok=True)
+        newest_first = sorted(self._list("png"), key=lambda path: (path.stem <= name, path.stem), reverse=True)
+        total = 0
+        for place, picture in enumerate(newest_first):
+            pair = (picture, picture.with_suffix(".json"))
+            total += sum(path.stat().st_size for path in pair if path.exists())
+            if place and (place >= self.config.keep or total > 1e6 * self.config.keep_mb):
+                for path in pair:
+                    path.unlink(missing_ok=True)
 
     def _list(self, ending: str) -> list[Path]:
         """Return our files of an ending; those of others are left alone."""

@@ -152,6 +152,7 @@ class MqttSink:
             self._publish(under("number", region), "", retain=True)
             if self.config.discovery:
                 self._discover(homeassistant.without(_device(self.run), region))
+                self._discover(_device(self.run), retain=True)
 
     def _born(self, message: Message) -> None:
         if message.payload == homeassistant.BIRTH and not message.retain:
