@@ -1,4 +1,7 @@
-"""Draw two counters, read them, and photograph the page: `python tests/edge/page_picture.py edge/page.png`."""
+"""Draw two counters, read them, and photograph the page, on a desk and on a phone.
+
+`python tests/edge/page_picture.py edge` writes `page.png` and `page-phone.png` there.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from digitcam.core.arrays import UInt8Array
 from digitcam.core.canvas import draw_glyphs, rng_for
 
 FRAMES, PAUSE_S = 60, 0.4
-WIDTH, HEIGHT = 1120, 900
+LOOKS = {"page.png": ((1120, 900), "dark"), "page-phone.png": ((390, 900), "light")}
+"""Of each picture the window's width and height in pixels, and the colours that the browser prefers."""
 CONFIG = """
 source = "watch:meters"
 model = "canvas"
@@ -56,7 +60,7 @@ def _plate(number: int, seed: int) -> UInt8Array:
 
 
 def main(out: Path) -> None:
-    """Write the picture."""
+    """Write the pictures."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with tempfile.TemporaryDirectory() as name:
@@ -72,16 +76,17 @@ def main(out: Path) -> None:
                 part.rename(folder / "meters" / f"{frame:03d}.png")
                 time.sleep(PAUSE_S)
             browser = Browser("/usr/bin/chromium", folder / "profile")
-            size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-            browser.call("Emulation.setDeviceMetricsOverride", **size)
-            dark = [{"name": "prefers-color-scheme", "value": "dark"}]
-            browser.call("Emulation.setEmulatedMedia", features=dark)
-            browser.open(f"http://127.0.0.1:{port}/")
-            time.sleep(6)
-            picture = browser.call("Page.captureScreenshot", format="png")
+            for file, ((width, height), colours) in LOOKS.items():
+                size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < height}
+                browser.call("Emulation.setDeviceMetricsOverride", **size)
+                scheme = [{"name": "prefers-color-scheme", "value": colours}]
+                browser.call("Emulation.setEmulatedMedia", features=scheme)
+                browser.open(f"http://127.0.0.1:{port}/")
+                time.sleep(6)
+                picture = browser.call("Page.captureScreenshot", format="png")
+                (out / file).write_bytes(base64.b64decode(picture["data"]))
             browser.close()
             run.terminate()
-        out.write_bytes(base64.b64decode(picture["data"]))
 
 
 if __name__ == "__main__":

@@ -446,3 +446,32 @@ def test_a_frame_that_stays_the_last_is_seen_by_who_comes_later(browser: Browser
         assert browser.until("document.querySelector('#view img').naturalWidth") == image.shape[1]
         assert truth in browser.js("document.querySelector('#numbers').textContent")
         assert browser.errors == []
+
+
+def test_on_a_phone_nothing_sticks_out_and_all_can_be_touched(browser: Browser, tmp_path: Path) -> None:
+    port, config = free_port(), tmp_path / "run.toml"
+    regions = "".join(
+        f"[[regions]]\nname = '{name}'\nbox = [{x}, 0, 0.5, 1]\n" for name, x in (("gas", 0), ("water", 0.5))
+    )
+    config.write_text(f"[rules]\nwindow = 1\nneeded = 1\n{regions}[web]\nport = {port}\n")
+    with running(config):
+        try:
+            for width in (320, 390):
+                size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+                browser.call("Emulation.setDeviceMetricsOverride", **size)
+                browser.open(f"http://127.0.0.1:{port}/")
+                browser.until("[...document.querySelectorAll('details')].some(one => !one.hidden)")
+                browser.js(
+                    "document.querySelectorAll('details').forEach(one => { one.open = true }); $('edit').click()"
+                )
+                browser.until("!$('editor').hidden")
+                assert browser.js("document.documentElement.scrollWidth") == width
+                small = browser.js(
+                    "[...document.querySelectorAll('button, input, select, summary')].filter(one => one.offsetParent)"
+                    ".map(one => [one.id || one.tagName, one.offsetWidth, one.offsetHeight])"
+                )
+                assert len(small) >= 12
+                assert [one for one in small if min(one[1:]) < 44 or one[2] > 60] == []
+        finally:
+            browser.call("Emulation.clearDeviceMetricsOverride")
+        assert browser.errors == []
