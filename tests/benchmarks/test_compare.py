@@ -92,7 +92,9 @@ def test_what_cannot_be_compared_is_refused(measured: AccuracyResult, tmp_path: 
     canvas = RESULTS / "canvas-accuracy.json"
     with pytest.raises(BenchmarkInvalidError, match=r"of kind latency, .* of accuracy: compare two of one kind"):
         compare_files(canvas, RESULTS / "canvas-latency.json")
-    with pytest.raises(BenchmarkInvalidError, match="only accuracy and latency"):
+    with pytest.raises(
+        BenchmarkInvalidError, match="of kind seed: only accuracy, latency, peers, overhead, sweep, debug results"
+    ):
         compare_files(RESULTS / "seed.json", RESULTS / "seed.json")
     with pytest.raises(BenchmarkInvalidError, match=r"nothing in common .*canvas-variable: only in the first"):
         compare_files(canvas, RESULTS / "digitcam-s-world.json")

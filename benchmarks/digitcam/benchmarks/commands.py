@@ -113,7 +113,10 @@ def bench_debug(bundle: str, data: str, split: Any, count: int, out: Path) -> No
 @click.argument("before", type=PATH)
 @click.argument("after", type=PATH)
 def bench_compare(before: Path, after: Path) -> None:
-    """Two accuracy or two latency results side by side, and what is worse by more than noise."""
+    """Two results of one kind side by side, and what is worse by more than noise.
+
+    The kinds are accuracy, latency, peers, overhead, sweep and debug.
+    """
     from digitcam.benchmarks.compare import compare_files
 
     click.echo(compare_files(before, after))

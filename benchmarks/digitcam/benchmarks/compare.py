@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-from digitcam.benchmarks.environment import Environment
+from digitcam.benchmarks.compare_others import compare_debug, compare_overhead, compare_peers, compare_sweep
+from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on
 from digitcam.benchmarks.results import (
     AccuracyResult,
     DataSetAccuracy,
+    DebugResult,
     FormatAccuracy,
     LatencyResult,
+    OverheadResult,
+    PeersResult,
     Result,
+    SweepResult,
     read_any,
     refuse_invalid,
 )
 from digitcam.benchmarks.statistics import independent_interval, paired_interval
 from digitcam.core.errors import BenchmarkInvalidError
-
-NOISE = 1.1
-"""Two runs of the same latency benchmark differ by up to this factor."""
-
-
-class Comparison(NamedTuple):
-    """Two results side by side.
-
-    remarks
-        What differs about how they were made.
-    table
-        Rows of cells, the header first.
-    drops
-        What is worse in the second by more than noise.
-    """
-
-    remarks: list[str]
-    table: list[list[str]]
-    drops: list[str]
-
-    def __str__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self.table, strict=True)]
-        rows = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in self.table]
-        drops = [f"worse: {drop}" for drop in self.drops] or ["nothing is worse by more than noise"]
-        return "\n".join([*(f"note: {note}" for note in self.remarks), *rows, *drops])
 
 
 def compare_files(before: Path, after: Path) -> Comparison:
@@ -56,14 +37,13 @@ def compare_files(before: Path, after: Path) -> Comparison:
     refuse_invalid(before, a)
     refuse_invalid(after, b)
     if type(a) is not type(b):
-        raise BenchmarkInvalidError(f"{after}: is of kind {_kind(b)}, {before} of {_kind(a)}: compare two of one kind")
-    found: Comparison
-    if isinstance(a, AccuracyResult) and isinstance(b, AccuracyResult):
-        found = compare_accuracy(a, b)
-    elif isinstance(a, LatencyResult) and isinstance(b, LatencyResult):
-        found = compare_latency(a, b)
-    else:
-        raise BenchmarkInvalidError(f"{before}: of kind {_kind(a)}: only accuracy and latency results are compared")
+        raise BenchmarkInvalidError(
+            f"{after}: is of kind {_kind(type(b))}, {before} of {_kind(type(a))}: compare two of one kind"
+        )
+    if type(a) not in _BY_KIND:
+        kinds = ", ".join(map(_kind, _BY_KIND))
+        raise BenchmarkInvalidError(f"{before}: of kind {_kind(type(a))}: only {kinds} results are compared")
+    found = _BY_KIND[type(a)](a, b)
     if len(found.table) == 1:
         raise BenchmarkInvalidError(f"{after}: has nothing in common with {before}: {'; '.join(found.remarks)}")
     return found
@@ -74,7 +54,7 @@ def compare_accuracy(a: AccuracyResult, b: AccuracyResult) -> Comparison:
 
     Where both tell their flips from the same reference network on the same images, the interval is the paired one.
     """
-    notes = _notes(a, b)
+    notes = notes_on(a, b)
     table = [["data", "format", "before", "after", "points", "95 % interval", "ECE", "wrong in 10,000"]]
     drops = []
     others = {data.data: data for data in b.data_sets}
@@ -115,7 +95,7 @@ def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
     Between machines, numbers of threads, or CPUs kept to, times say nothing: there only what a format is times the
     reference is held against it.
     """
-    notes = _notes(a, b)
+    notes = notes_on(a, b)
     common = [threads for threads in a.by_threads if threads in b.by_threads]
     pairs = [(n, n) for n in common] or [(a.threads, b.threads)]
     same = a.environment.cpu == b.environment.cpu and a.cpus == b.cpus and bool(common)
@@ -156,29 +136,15 @@ def _interval(
     return paired_interval(now - gained, gained, fell, data.images - now - fell)
 
 
-def _notes(a: AccuracyResult | LatencyResult, b: AccuracyResult | LatencyResult) -> list[str]:
-    notes = []
-    if a.subject.name != b.subject.name:
-        notes.append(f"networks: {a.subject.name} and {b.subject.name}")
-    elif changed := [f for f, sha in a.subject.sha256.items() if b.subject.sha256.get(f, sha) != sha]:
-        notes.append(f"{a.subject.name} has changed: {', '.join(changed)}")
-    for name, found, other in (("only in the first", a, b), ("only in the second", b, a)):
-        if missing := [format for format in found.subject.sha256 if format not in other.subject.sha256]:
-            notes.append(f"formats {name}: {', '.join(missing)}")
-    return notes + _machines(a.environment, b.environment)
+_BY_KIND: dict[type[Result], Callable[[Any, Any], Comparison]] = {
+    AccuracyResult: compare_accuracy,
+    LatencyResult: compare_latency,
+    PeersResult: compare_peers,
+    OverheadResult: compare_overhead,
+    SweepResult: compare_sweep,
+    DebugResult: compare_debug,
+}
 
 
-def _machines(a: Environment, b: Environment) -> list[str]:
-    notes = []
-    if (a.cpu, a.cores, a.system) != (b.cpu, b.cores, b.system):
-        notes.append(f"different machines: {a.cpu} ({a.cores} cores) and {b.cpu} ({b.cores} cores)")
-    versions = [
-        f"{name} {a.packages.get(name, 'none')} and {b.packages.get(name, 'none')}"
-        for name in sorted({*a.packages, *b.packages})
-        if a.packages.get(name) != b.packages.get(name)
-    ]
-    return notes + ([f"versions: {', '.join(versions)}"] if versions else [])
-
-
-def _kind(result: Result) -> str:
-    return str(result.__struct_config__.tag)
+def _kind(kind: type[Result]) -> str:
+    return str(kind.__struct_config__.tag)

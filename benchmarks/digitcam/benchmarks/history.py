@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from digitcam.benchmarks.compare import NOISE
+from digitcam.benchmarks.comparison import NOISE
 from digitcam.benchmarks.gather import gather, machine, threads
 from digitcam.benchmarks.results import (
     AccuracyResult,
@@ -166,7 +166,7 @@ def by_series(known: Iterable[Entry]) -> dict[Series, list[Entry]]:
 def drops(known: Iterable[Entry]) -> list[Drop]:
     """Return each line that is worse than the one before it of its series by more than noise.
 
-    Shares by their 95 % interval, the images taken for others; ratios of times by the factor `compare.NOISE`.
+    Shares by their 95 % interval, the images taken for others; ratios of times by the factor `comparison.NOISE`.
     """
     found = []
     for lines in by_series(known).values():
