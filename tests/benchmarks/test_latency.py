@@ -16,7 +16,7 @@ from digitcam.benchmarks import readme, timing, validity
 from digitcam.benchmarks.compare import compare_files, compare_latency
 from digitcam.benchmarks.latency import Plan, cpu_numbers, kept_to, latency
 from digitcam.benchmarks.memory import memory_mb
-from digitcam.benchmarks.results import LatencyResult, read_any, read_result, write_result, write_watched
+from digitcam.benchmarks.results import LatencyResult, read_any, read_result, write_judged, write_result
 from digitcam.benchmarks.timing import Timer
 from digitcam.cli import cli
 from digitcam.core.bundle import open_bundle
@@ -73,7 +73,7 @@ def test_every_format_and_number_of_threads(tmp_path: Path) -> None:
     assert found.shortfalls == ["sustained for 0.01 s, not 60"] == said[4:]
     assert os.sched_getaffinity(0) == before
     # It comes back as it was written.
-    write_watched(tmp_path / "a.json", found)
+    write_judged(tmp_path / "a.json", found)
     assert read_result(tmp_path / "a.json", LatencyResult) == found
 
 
@@ -144,9 +144,9 @@ def test_two_processes_that_disagree_by_more_than_a_tenth_are_no_result(
 def test_a_valid_result_takes_an_invalid_one_away(tmp_path: Path) -> None:
     good, path = read_result(COMMITTED, LatencyResult), tmp_path / "x.json"
     with pytest.raises(BenchmarkInvalidError):
-        write_watched(path, replace(good, valid=False, reasons=["throttled"]))
+        write_judged(path, replace(good, valid=False, reasons=["throttled"]))
     assert [found.name for found in tmp_path.iterdir()] == ["x.invalid.json"]
-    write_watched(path, good)
+    write_judged(path, good)
     assert [found.name for found in tmp_path.iterdir()] == ["x.json"]
 
 

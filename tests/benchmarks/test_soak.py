@@ -1,13 +1,19 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from msgspec.structs import replace
 
-from digitcam.benchmarks.results import Sample
-from digitcam.benchmarks.soak import SAMPLES, Samples, _Arrived, growth, soak
+from digitcam.benchmarks import soak as module
+from digitcam.benchmarks import views
+from digitcam.benchmarks.results import Sample, SoakResult, read_result
+from digitcam.benchmarks.soak import SAMPLES, Samples, _Arrived, growth, objections, soak
+from digitcam.cli import cli
 from digitcam.core.bundle import open_bundle
-from digitcam.core.errors import ConfigError
+from digitcam.core.errors import BenchmarkInvalidError, ConfigError
 
 
 def test_growth_by_hand() -> None:
@@ -24,6 +30,45 @@ def test_samples_stay_few_and_even(seen: int) -> None:
     frames = [sample.frames for sample in samples.kept]
     assert min(seen, SAMPLES) <= len(frames) < 2 * SAMPLES
     assert frames == list(range(0, seen, max(1, frames[1] if len(frames) > 1 else 1)))
+
+
+STEADY = [Sample(seq, 130.0, 8, 13 + seq % 3) for seq in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("lost", "growth_mb", "samples", "reasons"),
+    [
+        (0, 2.0, STEADY, []),
+        (3, 2.0, STEADY, ["3 readings were lost"]),
+        (0, 2.1, STEADY, ["memory grew by 2.1 MB, more than 2"]),
+        (0, 0.0, [*STEADY[:10], *(replace(one, threads=9) for one in STEADY[10:])], ["threads grew by 1, more than 0"]),
+        # One moment is no growth.
+        (0, 0.0, [*STEADY[:10], replace(STEADY[0], threads=9), *STEADY[11:]], []),
+        (
+            1,
+            -1.0,
+            [replace(one, descriptors=13 + one.frames) for one in STEADY],
+            ["1 readings were lost", "descriptors grew by 18, more than 2"],
+        ),
+    ],
+)
+def test_what_would_not_do_for_months(lost: int, growth_mb: float, samples: list[Sample], reasons: list[str]) -> None:
+    assert objections(lost, growth_mb, samples) == reasons
+
+
+def test_a_run_that_does_not_hold_out_exits_6_and_is_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed = Path(__file__).parents[2] / "benchmarks" / "results" / "canvas-soak.json"
+    bad = replace(read_result(committed, SoakResult), valid=False, reasons=["3 readings were lost"])
+    monkeypatch.setattr(module, "soak", lambda *_: bad)
+    out = tmp_path / "soak.json"
+    done = CliRunner().invoke(cli, ["bench", "soak", "canvas", "--out", str(out)])
+    assert isinstance(done.exception, BenchmarkInvalidError) and done.exception.exit_code == 6
+    assert str(done.exception).startswith("the measurement is invalid and no result: 3 readings were lost (it is in ")
+    aside = tmp_path / "soak.invalid.json"
+    assert (out.exists(), aside.exists()) == (False, True)
+    with pytest.raises(BenchmarkInvalidError, match=r"soak\.invalid\.json: .* no result: 3 readings"):
+        read_result(aside, SoakResult)
+    assert views.invalid({"soak.invalid.json": bad}) == {"soak.invalid.json": ["3 readings were lost"]}
 
 
 def test_a_frame_counts_once_and_a_lost_one_is_missed() -> None:
@@ -47,5 +92,7 @@ def test_a_short_run_loses_nothing() -> None:
     found = soak(open_bundle("canvas"), 1500, "int8.onnx", said.append)
     assert (found.frames, found.received, found.lost) == (1500, 1500, 0)
     assert found.pages >= 1
+    # Fewer samples than tell growth from warming up; what was lost counts.
+    assert not any("lost" in reason for reason in found.reasons or [])
     assert all(sample.threads > 1 and sample.descriptors > 5 for sample in found.samples)
     assert "0 lost" in said[-1]

@@ -152,12 +152,12 @@ def bench_latency(
     A measurement that does not hold (throttled, other load, too few runs ...) exits 6 and goes to NAME.invalid.json.
     """
     from digitcam.benchmarks.latency import Plan, cpu_numbers, latency
-    from digitcam.benchmarks.results import write_watched
+    from digitcam.benchmarks.results import write_judged
     from digitcam.core.bundle import open_bundle
 
     told = {"runs": runs, "seconds": seconds, "sustained_s": sustained}
     plan = Plan(**{name: value for name, value in told.items() if value is not None})  # type: ignore[arg-type]
-    write_watched(out, latency(open_bundle(bundle), formats, threads, cpu_numbers(cpus), source, plan, say=note))
+    write_judged(out, latency(open_bundle(bundle), formats, threads, cpu_numbers(cpus), source, plan, say=note))
     click.echo(out)
 
 
@@ -171,10 +171,10 @@ def bench_overhead(bundle: str, format_: str | None, out: Path) -> None:
     A measurement on a board that throttled or was busy exits 6 and goes to NAME.invalid.json.
     """
     from digitcam.benchmarks.overhead import overhead
-    from digitcam.benchmarks.results import write_watched
+    from digitcam.benchmarks.results import write_judged
     from digitcam.core.bundle import open_bundle
 
-    write_watched(out, overhead(open_bundle(bundle), format_, note))
+    write_judged(out, overhead(open_bundle(bundle), format_, note))
     click.echo(out)
 
 
@@ -184,12 +184,16 @@ def bench_overhead(bundle: str, format_: str | None, out: Path) -> None:
 @click.option("--format", "format_", help="Which network; by default the int8 one of the engine at hand.")
 @OUT
 def bench_soak(bundle: str, frames: int, format_: str | None, out: Path) -> None:
-    """See whether a long run with BUNDLE keeps its memory and loses nothing: demo frames, MQTT, the page open."""
-    from digitcam.benchmarks.results import write_result
+    """See whether a long run with BUNDLE keeps its memory and loses nothing: demo frames, MQTT, the page open.
+
+    One that loses readings, or whose memory (by 2 MB), threads or descriptors grow, exits 6 and goes to
+    NAME.invalid.json.
+    """
+    from digitcam.benchmarks.results import write_judged
     from digitcam.benchmarks.soak import soak
     from digitcam.core.bundle import open_bundle
 
-    write_result(out, soak(open_bundle(bundle), frames, format_, note))
+    write_judged(out, soak(open_bundle(bundle), frames, format_, note))
     click.echo(out)
 
 
@@ -236,13 +240,13 @@ def bench_peers(
     """
     from digitcam.benchmarks.peers import peers
     from digitcam.benchmarks.peers.rare import log
-    from digitcam.benchmarks.results import write_watched
+    from digitcam.benchmarks.results import write_judged
     from digitcam.core.bundle import open_bundle
 
     options: dict[str, Any] = {"data": data, "split": split, "only": only, "seed": seed, "format": format_}
     result = peers(open_bundle(bundle), source, frames, **options, tune=tune, say=note)
     try:
-        write_watched(out, result)
+        write_judged(out, result)
     finally:  # invalid or not, the frames were looked at
         log(result, out.with_name("rare.jsonl"))
     click.echo(out)

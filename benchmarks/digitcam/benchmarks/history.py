@@ -16,12 +16,12 @@ from digitcam.benchmarks.gather import gather, machine, threads
 from digitcam.benchmarks.results import (
     AccuracyResult,
     Entry,
+    Judged,
     LatencyResult,
     OverheadResult,
     PeersResult,
     Result,
     SeedResult,
-    Watched,
 )
 from digitcam.benchmarks.results.history import Kind
 from digitcam.benchmarks.statistics import independent_interval, wilson
@@ -106,7 +106,7 @@ _Measured: TypeAlias = tuple[Kind, str, str, str, float, int | None, str]
 
 def _measured(result: Result) -> Iterator[_Measured]:
     """Yield kind, bundle, format, data, value, images (None of a ratio) and machine, see `Entry`."""
-    if isinstance(result, Watched) and not result.holds:
+    if isinstance(result, Judged) and not result.holds:
         return
     match result:
         case AccuracyResult():

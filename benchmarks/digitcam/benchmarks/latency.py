@@ -78,7 +78,7 @@ def latency(
     Returns
     -------
     result
-        Also when it is invalid: `result.valid` says so. See `write_watched`.
+        Also when it is invalid: `result.valid` says so. See `write_judged`.
 
     Raises
     ------

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,12 +38,14 @@ EVERY_S = 1.0
 """How often the page is fetched and the process looked at."""
 SAMPLES = 100
 """How many samples a result keeps, at most twice as many."""
+GROWTH_MB, THREADS, DESCRIPTORS = 2.0, 0, 2
+"""How much memory, threads and descriptors may grow after the warm-up; a look at the page holds a descriptor or two."""
 PATIENCE_S = 60.0
 """How long the run may take to start, to send a next reading, and to end."""
 
 
 def soak(bundle: Bundle, frames: int, format: str | None = None, say: Callable[[str], None] = print) -> SoakResult:
-    """Run for `frames` frames; return what became of memory and readings.
+    """Run for `frames` frames; return what became of memory and readings, and whether that will do for months.
 
     Raises
     ------
@@ -77,6 +79,8 @@ def soak(bundle: Bundle, frames: int, format: str | None = None, say: Callable[[
         _settle(arrived, frames)
         client.disconnect()
         client.loop_stop()
+    growth_mb = growth([sample.memory_mb for sample in samples])
+    reasons = objections(frames - arrived.count, growth_mb, samples)
     result = SoakResult(
         subject=subject(bundle, [format]),
         environment=environment(),
@@ -84,18 +88,31 @@ def soak(bundle: Bundle, frames: int, format: str | None = None, say: Callable[[
         frames=frames,
         received=arrived.count,
         lost=frames - arrived.count,
-        growth_mb=growth([sample.memory_mb for sample in samples]),
+        growth_mb=growth_mb,
         pages=pages,
         samples=samples,
+        valid=not reasons,
+        reasons=reasons,
     )
     say(f"{frames} frames in {seconds:.0f} s, {result.lost} lost; memory grew by {result.growth_mb:+.2f} MB")
     return result
 
 
-def growth(memory_mb: list[float]) -> float:
+def growth(values: Sequence[float]) -> float:
     """Return the median of the last tenth less that of the first."""
-    tenth = max(1, len(memory_mb) // 10)
-    return round(statistics.median(memory_mb[-tenth:]) - statistics.median(memory_mb[:tenth]), 3)
+    tenth = max(1, len(values) // 10)
+    return round(statistics.median(values[-tenth:]) - statistics.median(values[:tenth]), 3)
+
+
+def objections(lost: int, growth_mb: float, samples: Sequence[Sample]) -> list[str]:
+    """Return what would not do for months; nothing when all would."""
+    reasons = [f"{lost} readings were lost"] if lost else []
+    if growth_mb > GROWTH_MB:
+        reasons.append(f"memory grew by {growth_mb:.1f} MB, more than {GROWTH_MB:g}")
+    for what, most in (("threads", THREADS), ("descriptors", DESCRIPTORS)):
+        if (grew := growth([getattr(sample, what) for sample in samples])) > most:
+            reasons.append(f"{what} grew by {grew:g}, more than {most}")
+    return reasons
 
 
 class Samples:

@@ -15,6 +15,7 @@ from digitcam.benchmarks.results import (
     DebugResult,
     Entry,
     FormatLatency,
+    Judged,
     LatencyResult,
     OverheadResult,
     PeersResult,
@@ -23,7 +24,6 @@ from digitcam.benchmarks.results import (
     SoakResult,
     Subject,
     SweepResult,
-    Watched,
 )
 
 OF_BUNDLE = (AccuracyResult, LatencyResult, PeersResult, SweepResult, OverheadResult, SoakResult, DebugResult)
@@ -209,5 +209,5 @@ def history(known: list[Entry], palette: Palette) -> list[Plot]:
 
 def invalid(results: dict[str, Result]) -> dict[str, list[str]]:
     """Return the files whose measurement calls itself invalid, and why."""
-    found = of_kind(results, Watched)
+    found = of_kind(results, Judged)
     return {file: result.reasons or ["no reason is told"] for file, result in found.items() if not result.holds}

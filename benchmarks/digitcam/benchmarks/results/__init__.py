@@ -32,7 +32,7 @@ from digitcam.benchmarks.results.outputs import EmulatedProcessor, OutputDiffere
 from digitcam.benchmarks.results.peers import Peer, PeersResult
 from digitcam.benchmarks.results.running import OverheadResult, Sample, SoakResult
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
-from digitcam.benchmarks.results.watched import Conditions, Watched
+from digitcam.benchmarks.results.watched import Conditions, Judged, Watched
 from digitcam.core.errors import BenchmarkInvalidError, SinkError
 from digitcam.core.metrics import Coverage
 from digitcam.core.strict_json import decode_json
@@ -56,6 +56,7 @@ __all__ = [
     "FormatLosses",
     "FormatStages",
     "Histogram",
+    "Judged",
     "LatencyResult",
     "LayerLoss",
     "OutputDifference",
@@ -81,8 +82,8 @@ __all__ = [
     "read_any",
     "read_result",
     "refuse_invalid",
+    "write_judged",
     "write_result",
-    "write_watched",
 ]
 
 Result: TypeAlias = (
@@ -98,7 +99,7 @@ Result: TypeAlias = (
     | OutputsResult
     | FlashResult
 )
-WatchedResult: TypeAlias = LatencyResult | OverheadResult | PeersResult
+JudgedResult: TypeAlias = LatencyResult | OverheadResult | PeersResult | SoakResult
 R = TypeVar("R", bound=Result)
 
 
@@ -117,7 +118,7 @@ def write_result(path: Path, result: Result) -> None:
         raise SinkError(f"{path}: cannot write the result: {error.strerror}") from None
 
 
-def write_watched(path: Path, result: WatchedResult) -> None:
+def write_judged(path: Path, result: JudgedResult) -> None:
     """Write a measurement; one that is invalid beside it, to NAME.invalid.json, so that an earlier valid one stays.
 
     A valid one takes that file away.
@@ -168,7 +169,7 @@ def read_any(path: Path) -> Result:
 
 def refuse_invalid(path: Path, result: Result) -> None:
     """Raise BenchmarkInvalidError, with the reasons, when a measurement calls itself invalid."""
-    if isinstance(result, Watched) and not result.holds:
+    if isinstance(result, Judged) and not result.holds:
         reasons = "; ".join(result.reasons or [])
         raise BenchmarkInvalidError(f"{path}: the measurement is invalid and no result: {reasons}: measure again")
 

@@ -6,7 +6,7 @@ import msgspec
 
 from digitcam.benchmarks.environment import Environment
 from digitcam.benchmarks.results.subject import SCHEMA, Subject
-from digitcam.benchmarks.results.watched import Watched
+from digitcam.benchmarks.results.watched import Judged, Watched
 
 
 class OverheadResult(Watched, frozen=True, forbid_unknown_fields=True, tag="overhead", tag_field="kind"):
@@ -49,7 +49,7 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     descriptors: int
 
 
-class SoakResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="soak", tag_field="kind"):
+class SoakResult(Judged, frozen=True, forbid_unknown_fields=True, tag="soak", tag_field="kind"):
     """What `bench soak` writes.
 
     frames, received

@@ -1,4 +1,4 @@
-"""What every result of a measurement of time tells of the board, and whether it is a result at all."""
+"""Whether a measurement is a result at all, and what one of time tells of the board."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ class Conditions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stolen_most: float | None = None
 
 
-class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A measurement during which the board was watched; what is None in a result is from before it was.
+class Judged(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A measurement that was judged; what is None in a result is from before it was.
 
     valid, reasons
         Whether it is a result, and why not. `read_result` refuses one that is not.
     """
 
-    conditions: Conditions | None = None
     valid: bool | None = None
     reasons: list[str] | None = None
 
@@ -53,3 +52,9 @@ class Watched(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def holds(self) -> bool:
         """Whether it calls itself a result; those from before it was told do."""
         return self.valid is not False
+
+
+class Watched(Judged, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A measurement during which the board was watched."""
+
+    conditions: Conditions | None = None
