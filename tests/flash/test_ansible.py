@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from box import REPOSITORY, Box, light_wheel, payload
+import yaml
+from box import DEVICE, REPOSITORY, Box, light_wheel, payload
 from sshbox import SshBox
 from test_trial import spoilt
 
@@ -195,6 +196,23 @@ def test_a_payload_for_another_device_is_refused(fleet: Fleet, tmp_path: Path) -
     code, said, _ = fleet.play("playbook.yml", "--limit", "attic", digitcam_payload=str(tmp_path / "other"))
     assert code == 2 and "the payload is for riscv64 with Python " in said, said
     assert box.disk() == before
+
+
+def test_readme_specifications_and_defaults_name_the_same_variables() -> None:
+    role = ANSIBLE / "roles/digitcam"
+    defaults = set(yaml.safe_load((role / "defaults/main.yml").read_text())) | {"digitcam_payload"}
+    specs = yaml.safe_load((role / "meta/argument_specs.yml").read_text())["argument_specs"]
+    assert {name for entry in specs.values() for name in entry["options"]} == defaults
+    table = "".join(re.findall(r"^\| `.*$", (ANSIBLE / "README.md").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`(digitcam_\w+)`", table)) == defaults - {"digitcam_root"}  # for tests
+
+
+def test_the_role_has_every_option_of_a_trial() -> None:
+    done = subprocess.run([sys.executable, DEVICE, "switch", "--help"], capture_output=True, text=True, check=True)
+    options = set(re.findall(r"--[a-z][a-z-]+", done.stdout)) - {"--help"}
+    assert options == set(re.findall(r"--[a-z][a-z-]+", (ANSIBLE / "roles/digitcam/vars/main.yml").read_text())) - {
+        "--root"
+    }
 
 
 def test_ansible_lint_finds_nothing(tmp_path: Path) -> None:
