@@ -351,6 +351,10 @@ def test_a_device_with_allowed_signers_takes_no_other_bundle_whatever_its_config
             line = light.box.fails(3, "install", folder)
             assert line.startswith(f"the bundle is not signed as {signers} asks: ") and why in line, line
             assert not (light.box.home / "slots" / slot).exists()
+        (folder / "model/model.int8.onnx").write_bytes(b"of somebody else")
+        seal(folder)
+        line = light.box.fails(3, "install", folder)
+        assert line.startswith("model/model.int8.onnx is not the one that the bundle's card vouches for"), line
         assert light.box.slots() == before
     finally:
         shutil.rmtree(signers.parent)

@@ -285,21 +285,26 @@ def install_steps(device: Device, payload: Json, find: Callable[[str], Path]) ->
     slot = device.slots / payload["id"]
     python, command, pip_env = slot / "venv/bin/python", slot / "venv/bin/digitcam", {"PIP_CONFIG_FILE": os.devnull}
 
+    def placed() -> dict[str, str]:
+        files: dict[str, str] = payload["files"]
+        # A twin's environment is made of the same wheels already.
+        twin = twin_of(device, payload)
+        return {path: sha256 for path, sha256 in files.items() if not (twin and path.startswith("wheels/"))}
+
     def clear() -> None:
         import zipfile
 
         erase(slot)
-        sources = {path: find(path) for path in payload["files"]}
+        sources = {path: find(path) for path in placed()}
         need = ROOM_BYTES + sum(source.stat().st_size for source in sources.values())
-        wheels = () if twin_of(device, payload) else (sources[path] for path in sources if path.endswith(".whl"))
-        for source in filter(zipfile.is_zipfile, wheels):
+        for source in filter(zipfile.is_zipfile, (source for path, source in sources.items() if path.endswith(".whl"))):
             need += int(1.3 * sum(info.file_size for info in zipfile.ZipFile(source).infolist()))
         make_folder(device.slots)
         if (free := shutil.disk_usage(device.slots).free) < need:
             raise Failure(SINK, f"{slot}: needs {need // 10**6} MB, {free // 10**6} MB are free: make room")
 
     def place() -> None:
-        for path, sha256 in payload["files"].items():
+        for path, sha256 in placed().items():
             content = find(path).read_bytes()
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise damaged(path)
@@ -697,6 +702,11 @@ def check_signature(device: Device, payload: Json, find: Callable[[str], Path]) 
         return
     if SIGNATURE not in payload["files"]:
         raise Failure(MODEL, f"the bundle is not signed, and {signers} names who must: digitcam bundle sign")
+    # The signature vouches for the card, and the card for the other files.
+    vouched = json.loads(find(CARD).read_bytes()).get("files", {})
+    for path, sha256 in payload["files"].items():
+        if path.startswith("model/") and path not in (CARD, SIGNATURE) and vouched.get(path[6:]) != sha256:
+            raise Failure(MODEL, f"{path} is not the one that the bundle's card vouches for: make the payload anew")
     where, why = ("-f", signers, "-s", find(SIGNATURE)), ""
     try:
         # One key may stand there under several names; the first that may sign for us will do.
