@@ -151,6 +151,7 @@ def main(lab: Path, out: Path, parts: list[str]) -> None:
             scenes = Scenes(lab, folder, machine, broker, record)
             for part in parts:
                 if part == "card":
+                    machine.cut()  # lest its readings, which come by the same topic, be taken for the card's
                     first_boot(lab, folder / "card", broker, record)
                 else:
                     if part != "first" and not scenes.is_flashed:

@@ -389,6 +389,8 @@ def test_images_and_folders(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(b"rubbish")
     found = parts.camera(str(tmp_path))
     assert found.state == "warn" and found.found == f"{tmp_path}: 40x30, 1 could not be read" and found.mend
+    found = parts.camera(str(tmp_path / "2.png"))
+    assert (found.state, found.exit_code) == ("fail", 4) and found.mend.startswith("name an image, a video or a folder")
     # Nothing has to come into a folder soon.
     waited = parts.camera(f"watch:{tmp_path}", wait_s=0.3)
     assert waited.state == "warn" and "no new image in 0.3 s" in waited.found and waited.mend

@@ -76,6 +76,9 @@ def camera(uri: str, wait_s: float = WAIT_S) -> Finding:
     if not frames and uri.startswith("watch:"):
         mend = "see that what takes the pictures runs, if one should have come by now"
         return Finding("camera", "warn", f"{shown}: no new image in {wait_s:g} s", mend)
+    if not frames and not live and source.failed:
+        mend = "name an image, a video or a folder that is there and can be read"
+        return Finding("camera", "fail", f"{shown}: nothing could be read", mend, SourceError.exit_code)
     if not frames:
         raise SourceError(problem or f"{shown}: no frame in {wait_s:g} s")
     first, last = frames[0], frames[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -115,10 +116,11 @@ def open_source(uri: str) -> Source:
         from digitcam.edge.sources.replay import ReplaySource
 
         return ReplaySource(uri)
-    if "://" in uri:
+    # A name of two letters and more before a colon is a kind that was mistyped, unless there is a file of that name.
+    if "://" in uri or (re.match("[a-z][a-z0-9]+:", uri) and not Path(uri).exists()):
         from digitcam.edge.sources.uris import redact
 
-        scheme = uri.partition("://")[0]
+        scheme = uri.partition(":")[0]
         known = "demo:, picamera2:, v4l2:, gst:, rtsp:, http:, https:, watch:, replay:, an image, a video or a folder"
         raise ConfigError(f"{redact(uri)}: sources of kind {scheme!r} are not known: use {known}")
     path = Path(uri)

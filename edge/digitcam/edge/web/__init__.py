@@ -11,6 +11,7 @@ import uvicorn
 
 from digitcam.core.errors import SinkError
 from digitcam.edge.config.web import Web
+from digitcam.edge.log import log
 from digitcam.edge.outcome import Outcome
 from digitcam.edge.sinks import Desk
 from digitcam.edge.sinks.history import HistorySink
@@ -37,12 +38,12 @@ class Page:
         app = make_app(self._live, self._desk, self._kept, Door(self.config))
         host, port = self.config.host, self.config.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         try:
             self._listener = socket.create_server((host, port), family=family)
         except OSError as error:
-            where = f"[{host}]" if ":" in host else host
             mend = "change web.host or web.port"
-            raise SinkError(f"http://{where}:{port}: cannot serve there: {error.strerror}: {mend}") from None
+            raise SinkError(f"{address}: cannot serve there: {error.strerror}: {mend}") from None
         config = uvicorn.Config(
             app,
             loop="asyncio",
@@ -61,6 +62,7 @@ class Page:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._listener],), name="page", daemon=True)
         self._thread.start()
+        log.info(f"the page is at {address}")
         return self
 
     def __exit__(
