@@ -24,7 +24,7 @@ def test_the_results_are_those_of_the_shipped_network(shipped: str) -> None:
     bundle = open_bundle(shipped)
     networks = {format: bundle.card.files[f"model.{format}"] for format in bundle.formats}
     read = "accuracy" if shipped == "canvas" else "world"
-    for name, kind in ((read, AccuracyResult), ("latency", LatencyResult)):
+    for name, kind in ((read, AccuracyResult), ("latency", LatencyResult), ("latency-avx2", LatencyResult)):
         assert read_result(readme.RESULTS / f"{shipped}-{name}.json", kind).subject.sha256 == networks
 
 

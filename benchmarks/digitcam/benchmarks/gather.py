@@ -39,9 +39,10 @@ def of_kind(results: dict[str, Result], kind: type[R]) -> dict[str, R]:
 
 
 def machine(environment: Environment) -> str:
-    """Return the machine in short, without versions."""
+    """Return the machine in short, without versions; processors of one name differ in what they do with int8."""
     cores = "1 core" if environment.cores == 1 else f"{environment.cores} cores"
-    return f"{environment.cpu}, {cores}, {environment.system}"
+    int8 = f" ({', '.join(environment.cpu_int8)})" if environment.cpu_int8 else ""
+    return f"{environment.cpu}{int8}, {cores}, {environment.system}"
 
 
 def threads(count: int) -> str:

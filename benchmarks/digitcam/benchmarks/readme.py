@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from string import Formatter
 
@@ -120,9 +121,9 @@ def debug_table(results: Path) -> str:
     return "\n".join([*rows, "", note])
 
 
-def latency_table(results: Path) -> str:
-    """Return how long the shipped networks take."""
-    found = {name: read_result(results / f"{name}-latency.json", LatencyResult) for name in SHIPPED}
+def latency_table(results: Path, of: str = "latency") -> str:
+    """Return how long the shipped networks take, by the files NAME-`of`.json."""
+    found = {name: read_result(results / f"{name}-{of}.json", LatencyResult) for name in SHIPPED}
     columns = {
         head: cell
         for head, cell in _LATENCY_COLUMNS.items()
@@ -140,7 +141,7 @@ def latency_table(results: Path) -> str:
     note = (
         f"{e.cpu}, {last.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
         f"{f'sustained: in one go, {sustained}; ' if sustained else ''}"
-        "from `benchmarks/results/NAME-latency.json`."
+        f"from `benchmarks/results/NAME-{of}.json`."
     )
     return "\n".join([*rows, "", note])
 
@@ -277,6 +278,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "world": world_table,
     "debug": debug_table,
     "latency": latency_table,
+    "latency_avx2": partial(latency_table, of="latency-avx2"),
     "training": training_table,
     "peers": peers_table,
     "seed": seed_table,
