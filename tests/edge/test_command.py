@@ -172,3 +172,4 @@ def test_fifty_who_look_at_once_do_not_keep_it_from_reading(tmp_path: Path) -> N
     assert statuses.count(200) > 50
     # 404: no frame yet; 503: more than are served at a time.
     assert set(statuses) <= {200, 204, 404, 503}
+    assert "Traceback" not in err, err

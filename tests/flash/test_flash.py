@@ -240,6 +240,9 @@ def test_who_may_sign_comes_apart_as_well(device: SshBox, tmp_path: Path) -> Non
     assert (device.box.root / "etc/digitcam/allowed_signers").read_text() == text
     drop_in = (device.box.root / "etc/systemd/system/digitcam.service.d/flash.conf").read_text()
     assert "LoadCredential=allowed_signers:/etc/digitcam/allowed_signers" in drop_in
+    # From now on it takes no other bundle, whatever the configuration beside it says.
+    assert "the bundle is not signed" in device.fails(3, "--payload", light(tmp_path / "new", "unsigned"), *QUICK)
+    shutil.rmtree(device.box.root / "etc/digitcam")
 
 
 # Damaged on the way

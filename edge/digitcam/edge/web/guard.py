@@ -60,7 +60,6 @@ class Guard:
             return
         # Made here, in the thread whose time it measures.
         self._pacer = self._pacer or Pacer()
-        await self._pacer.turn()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,7 +68,12 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = await self._refusal(scope)
+        try:
+            await self._pacer.turn()
+            refusal = await self._refusal(scope)
+        except asyncio.CancelledError:
+            # The page closes, and does not wait for those that wait.
+            refusal = _error(503, "the page is closing: come again")
         await (refusal or self._app)(scope, receive, send_with_headers)
 
     async def _refusal(self, scope: Scope) -> Response | None:
