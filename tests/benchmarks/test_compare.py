@@ -84,6 +84,9 @@ def test_latency_falls_beyond_a_tenth() -> None:
     found = compare_latency(a, replace(b, environment=elsewhere))
     assert found.drops == [f"int8.tflite: {slower.ratio:.2f} times fp32.onnx, was {one.ratio:.2f}"]
     assert "times do not compare; how many times fp32.onnx does" in found.remarks
+    # Nor on one of the same name that does otherwise with int8.
+    older = compare_latency(a, replace(b, environment=replace(a.environment, cpu_int8=["avx2"])))
+    assert older.drops == found.drops and older.remarks[0].startswith("different machines: ")
     doubled = {name: replace(f, p50_ms=2 * f.p50_ms) for name, f in a.formats.items()}
     assert compare_latency(a, replace(a, environment=elsewhere, formats=doubled)).drops == []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +15,19 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
+
+
+def status_of(url: str) -> int:
+    """Return the status with which a page answers, read to its end; 0 when nobody does."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
 
 
 @contextmanager

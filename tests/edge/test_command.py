@@ -9,15 +9,13 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import free_port
+from machine import free_port, status_of
 from mosquitto import WAIT_S, Broker, Subscriber, make_broker, retained
 
 STOP_S = 20
@@ -147,13 +145,9 @@ def test_fifty_who_look_at_once_do_not_keep_it_from_reading(tmp_path: Path) -> N
 
     def look(path: str) -> None:
         while not over.is_set():
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
-                    answer.read()
-                    statuses.append(answer.status)
-            except urllib.error.HTTPError as error:
-                statuses.append(error.code)
-            except OSError:  # not there yet, or not any more
+            if status := status_of(f"http://127.0.0.1:{port}{path}"):
+                statuses.append(status)
+            else:  # not there yet, or not any more
                 over.wait(0.05)
 
     paths = ("/", "/frame.jpg", "/api/live", "/api/health", "/metrics")

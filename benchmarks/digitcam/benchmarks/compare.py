@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from digitcam.benchmarks.compare_others import compare_debug, compare_overhead, compare_peers, compare_sweep
-from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on
+from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on, same_machine
 from digitcam.benchmarks.results import (
     AccuracyResult,
     DataSetAccuracy,
@@ -98,7 +98,7 @@ def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
     notes = notes_on(a, b)
     common = [threads for threads in a.by_threads if threads in b.by_threads]
     pairs = [(n, n) for n in common] or [(a.threads, b.threads)]
-    same = a.environment.cpu == b.environment.cpu and a.cpus == b.cpus and bool(common)
+    same = same_machine(a, b) and a.cpus == b.cpus and bool(common)
     if set(a.by_threads) != set(b.by_threads):
         notes.append("threads: {} and {}".format(*(", ".join(map(str, one.by_threads)) for one in (a, b))))
     if a.cpus != b.cpus:

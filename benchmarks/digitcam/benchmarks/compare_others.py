@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on
+from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on, same_machine
 from digitcam.benchmarks.results import DebugResult, OverheadResult, PeersResult, SweepResult
 from digitcam.benchmarks.statistics import independent_interval
 
@@ -24,7 +24,7 @@ def compare_peers(a: PeersResult, b: PeersResult) -> Comparison:
         table.append([name, *cells, f"{x.p50_ms:.1f} ms", f"{y.p50_ms:.1f} ms"])
         if drop:
             drops.append(f"{name}: {drop}")
-        if a.environment.cpu == b.environment.cpu and x.setting == y.setting and y.p50_ms > NOISE * x.p50_ms:
+        if same_machine(a, b) and x.setting == y.setting and y.p50_ms > NOISE * x.p50_ms:
             drops.append(f"{name}: takes {y.p50_ms / x.p50_ms:.2f} times as long")
     return Comparison(notes, table, drops)
 
@@ -40,7 +40,7 @@ def compare_overhead(a: OverheadResult, b: OverheadResult) -> Comparison:
         "a frame, times the network": (a.bare_fps / a.run_fps, b.bare_fps / b.run_fps),
         "memory, MB": (a.memory_mb, b.memory_mb),
     }
-    if a.environment.cpu == b.environment.cpu:
+    if same_machine(a, b):
         figures |= {
             "besides the network p50, ms": (a.rest_p50_ms, b.rest_p50_ms),
             "besides the network p90, ms": (a.rest_p90_ms, b.rest_p90_ms),

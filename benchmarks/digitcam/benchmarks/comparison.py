@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from digitcam.benchmarks.environment import Environment
+from digitcam.benchmarks.gather import machine
 from digitcam.benchmarks.results import (
     AccuracyResult,
     DebugResult,
@@ -54,10 +55,15 @@ def notes_on(a: Compared, b: Compared) -> list[str]:
     return notes + _machines(a.environment, b.environment)
 
 
+def same_machine(a: Compared, b: Compared) -> bool:
+    """Return whether times of two results can be held against each other: by what `gather.machine` tells apart."""
+    return machine(a.environment) == machine(b.environment)
+
+
 def _machines(a: Environment, b: Environment) -> list[str]:
     notes = []
-    if (a.cpu, a.cores, a.system) != (b.cpu, b.cores, b.system):
-        notes.append(f"different machines: {a.cpu} ({a.cores} cores) and {b.cpu} ({b.cores} cores)")
+    if machine(a) != machine(b):
+        notes.append(f"different machines: {machine(a)} and {machine(b)}")
     versions = [
         f"{name} {a.packages.get(name, 'none')} and {b.packages.get(name, 'none')}"
         for name in sorted({*a.packages, *b.packages})

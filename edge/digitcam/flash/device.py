@@ -529,10 +529,10 @@ def place_secrets(device: Device, names: list[str]) -> None:
 
 def secrets_back(device: Device, names: list[str]) -> None:
     """Put the secrets before in their place again."""
-    for old in (device.secrets / f".{name}.old" for name in names):
+    for name in names:
+        old = device.secrets / f".{name}.old"
         if old.exists():
-            name = old.name[1:].removesuffix(".old")
-            os.replace(old, old.with_name(name))  # noqa: PTH105
+            os.replace(old, device.secrets / name)  # noqa: PTH105
             tell(f"the former {name} came back")
     if names:
         sync_folder(device.secrets)
