@@ -477,7 +477,8 @@ def test_sighup_reads_the_configuration_anew_and_keeps_the_camera(tmp_path: Path
             # What cannot be used changes nothing.
             write("window = 1\nneeded = 1\ndigits = 40")
             expected = (
-                f"digitcam: {config}, line 8: rules.digits: expected `int` <= 20: the configuration stays as it was"
+                f"digitcam: {config}, line 8: rules.digits: expected a whole number <= 20: "
+                "the configuration stays as it was"
             )
             assert running.reload() == expected
             found += running.next(image)

@@ -67,8 +67,8 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("images = 100", "images = 100\nimagse = 1", ["imagse", "schedule"]),
-        ("images = 100", 'images = "many"', ["schedule.images", "int"]),
+        ("images = 100", "images = 100\nimagse = 1", ["schedule.imagse is not known: did you mean images?"]),
+        ("images = 100", 'images = "many"', ["schedule.images: expected a whole number, got text in quotes"]),
         ("images = 100", "images = 0", ["schedule.images"]),
         ("images = 100", "", ["images", "schedule"]),
         ("stride = 8", "stride = 4", ["head.stride", "network.widths", "8"]),

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from digitcam.core.errors import ConfigError
+from digitcam.core.toml import read_toml, to_struct
 from digitcam.edge.config.types import Positive, Text
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
 
@@ -84,18 +78,10 @@ def load_inventory(path: Path) -> Inventory:
     Raises
     ------
     ConfigError
-        Naming the file and the field, when the file is missing, no TOML, or a key is unknown or of a wrong value.
+        Naming the file, line and key, when the file is missing, no TOML, or a key is unknown or of a wrong value.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the inventory: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    try:
-        return msgspec.convert(tree, Inventory)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {str(error).replace('`$.', '`')}") from None
+    file = read_toml(path, "the inventory")
+    return to_struct(file.tree, Inventory, file)
 
 
 def merged(text: str, values: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from digitcam.core.card import GridHead, Input, Licence, SlotsHead
 from digitcam.core.errors import ConfigError
+from digitcam.core.toml import read_toml, to_struct
 from digitcam.train.data import Data
 from digitcam.train.losses import LossConfig
 from digitcam.train.model import NetworkConfig
@@ -162,9 +163,13 @@ def to_recipe(tree: Any) -> Recipe:
     msgspec.ValidationError
         When a key is unknown or of a wrong value.
     """
+    return msgspec.convert(_of_a_kind(tree), Recipe)
+
+
+def _of_a_kind(tree: Any) -> Any:
     if isinstance(tree, dict) and isinstance(tree.get("network"), dict):
-        tree = {**tree, "network": {"kind": "residual", **tree["network"]}}
-    return msgspec.convert(tree, Recipe)
+        return {**tree, "network": {"kind": "residual", **tree["network"]}}
+    return tree
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -173,20 +178,12 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     Raises
     ------
     ConfigError
-        Naming the file and the key, when the file is missing, no TOML, or a key is unknown or of a wrong value.
+        Naming the file, line and key, when the file is missing, no TOML, or a key is unknown or of a wrong value.
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the recipe: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
+    file = read_toml(path, "the recipe")
     for override in overrides:
-        _override(tree, override)
-    try:
-        return to_recipe(tree)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        _override(file.tree, override)
+    return to_struct(_of_a_kind(file.tree), Recipe, file)
 
 
 def _override(tree: dict[str, Any], override: str) -> None:

@@ -5,7 +5,6 @@ Paths, like those on a command line, start from the working directory; a service
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,21 +13,15 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from digitcam.core.errors import ConfigError
 from digitcam.core.formats import FORMATS
+from digitcam.core.toml import TomlFile, read_toml, to_struct
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.config.outputs import HardFrames, History, Webhook
-from digitcam.edge.config.place import explain
 from digitcam.edge.config.regions import Region
 from digitcam.edge.config.rules import Rules
 from digitcam.edge.config.types import Positive, Share, Text
 from digitcam.edge.config.web import Web
 from digitcam.edge.log import Format
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,19 +88,8 @@ def load_config(path: Path | None, **given: Any) -> RunConfig:
     ConfigError
         Naming the file, line and key, when the file is missing, no TOML, or a key is unknown or of a wrong value.
     """
-    try:
-        text = path.read_text(encoding="utf-8") if path else ""
-        tree = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    try:
-        return msgspec.convert(_over(tree, given), RunConfig)
-    except msgspec.ValidationError as error:
-        line, message = explain(str(error), text, RunConfig)
-        where = f"{path}, line {line}" if path and line else f"{path or 'options'}"
-        raise ConfigError(f"{where}: {message}") from None
+    file = read_toml(path, "the configuration") if path else TomlFile(None, "", {})
+    return to_struct(_over(file.tree, given), RunConfig, file)
 
 
 def _over(value: Any, given: Any) -> Any:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from digitcam.core.errors import ConfigError
+from digitcam.core.toml import explain, line_of
 from digitcam.edge.config import RunConfig, load_config
-from digitcam.edge.config.place import explain, line_of
 
 TEXT = """\
 # window = 1
@@ -96,7 +96,7 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
 @pytest.mark.parametrize(
     ("tree", "said"),
     [
-        ({"source": 3}, "source: expected `str`, got `int`"),
+        ({"source": 3}, "source: expected text in quotes, got a whole number"),
         ({}, "source is missing"),
         ({"source": "", "sourec": 1}, "sourec is not known: did you mean source?"),
         ({"source": "", "zz": 1}, "zz is not known: use source, inner, inners"),
@@ -106,15 +106,43 @@ class Outer(msgspec.Struct, forbid_unknown_fields=True):
         ({"source": "", "inner": {"sourec": 1}}, "inner.sourec is not known: use window, host"),
         ({"source": "", "inner": {"window": 13}}, "inner.window is 13: choose another"),
         ({"source": "", "inner": {"window": 14}}, "inner: an inner of 14 is not made"),
-        ({"source": "", "inner": {"window": "x"}}, "inner.window: expected `int`, got `str`"),
+        ({"source": "", "inner": {"window": "x"}}, "inner.window: expected a whole number, got text in quotes"),
         ({"source": "", "inners": [{}, {"hots": ""}]}, "inners[1].hots is not known: did you mean host?"),
-        ({"source": "", "inners": [{}, {"host": 4}]}, "inners[1].host: expected `str`, got `int`"),
+        ({"source": "", "inners": [{}, {"host": 4}]}, "inners[1].host: expected text in quotes, got a whole number"),
     ],
 )
 def test_errors_are_told_in_words(tree: dict[str, object], said: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert(tree, Outer)
-    assert explain(str(caught.value), "", Outer) == (None, said)
+    assert explain(str(caught.value), "", Outer, tree) == (None, said)
+
+
+class Round(msgspec.Struct, forbid_unknown_fields=True, tag="round", tag_field="kind"):
+    radius: float
+
+
+class Square(msgspec.Struct, forbid_unknown_fields=True, tag="square", tag_field="kind"):
+    side: int | None = None
+
+
+class Holder(msgspec.Struct):
+    shape: Round | Square | None = None
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        # The keys of the kind that is named, not of the first.
+        ({"shape": {"kind": "square", "zz": 1}}, "shape.zz is not known: use side, kind"),
+        ({"shape": {"kind": "round", "radus": 1}}, "shape.radus is not known: did you mean radius?"),
+        ({"shape": {"kind": "square", "side": 1.5}}, "shape.side: expected a whole number, got a number"),
+        ({"shape": 3}, "shape: expected a table, got a whole number"),
+    ],
+)
+def test_of_several_kinds_the_one_that_is_named_is_explained(tree: dict[str, object], said: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        msgspec.convert(tree, Holder)
+    assert explain(str(caught.value), "", Holder, tree) == (None, said)
 
 
 @pytest.mark.parametrize(
@@ -123,8 +151,8 @@ def test_errors_are_told_in_words(tree: dict[str, object], said: str) -> None:
         ("threads = 1\nsauce = 'demo:'", "line 2: sauce is not known: did you mean source?"),
         ("[mqtt]\nport = 1", "line 1: mqtt.host is missing"),
         ("[rules]\n# widnow = 3\nwidnow = 3", "line 3: rules.widnow is not known: did you mean window?"),
-        ("rules = {\twindow = 0 }", "line 1: rules.window: expected `int` >= 1"),
-        ("'threads' = 'x'", "line 1: threads: expected `int`, got `str`"),
+        ("rules = {\twindow = 0 }", "line 1: rules.window: expected a whole number >= 1"),
+        ("'threads' = 'x'", "line 1: threads: expected a whole number, got text in quotes"),
         ("rules.needed = 1", "line 1: rules.needed is 1: make it more than half of window (5), at most all"),
         ("[rules]\nwindow = 20", "line 1: rules.needed is 3: make it more than half of window (20), at most all"),
     ],
@@ -138,9 +166,9 @@ def test_a_file_an_error_and_its_line(tmp_path: Path, text: str, said: str) -> N
 
 
 def test_without_a_file_the_options_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"^options: threads: expected `int` >= 1$"):
+    with pytest.raises(ConfigError, match=r"^options: threads: expected a whole number >= 1$"):
         load_config(None, threads=0)
 
 
 def test_every_default_is_known() -> None:
-    assert explain("Object contains unknown field `modle`", "", RunConfig)[1].endswith("did you mean model?")
+    assert explain("Object contains unknown field `modle`", "", RunConfig, {})[1].endswith("did you mean model?")
