@@ -603,6 +603,39 @@ def test_a_slow_source_feeds_the_watchdog_until_its_next_frame_is_late(
         assert [seconds for seconds in (4, 6, 59, 61, 90) if fed_after(seconds)] == [6, 59]
 
 
+@pytest.mark.parametrize("rules", [Rules(window=1, needed=1, held_after_s=600), None])
+def test_what_is_not_read_is_told_also_where_no_number_stands(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str], rules: Rules | None
+) -> None:
+    # A run begins with the light dead; without rules, a number is read and then nothing more.
+    camera = Folder([None, None, None])
+    play(monkeypatch, ["?1", "?1" if rules else "12", "?1"], camera)
+    frames, begun_s = iter(camera), time.monotonic()
+
+    def held_after(seconds: float, comes: bool) -> dict[str, bool]:
+        monkeypatch.setattr(runner.time, "monotonic", lambda: begun_s + seconds)
+        if comes:
+            running.read(next(frames))
+        else:
+            running._attend()
+        return running.health.report().held
+
+    after_s = rules.held_after_s if rules else 300
+    with Parts() as parts:
+        monkeypatch.setattr(runner.time, "monotonic", lambda: begun_s)
+        running = Runner(RunConfig(rules=rules), ConfigFile(), Control(), parts)
+        assert held_after(after_s - 1, comes=False) == {"": False}
+        assert held_after(after_s + 1, comes=True) == {"": True}
+        assert held_after(after_s + 10, comes=False) == {"": True}
+        # Without rules the second frame is read, and 300 s count from there.
+        assert held_after(2 * after_s, comes=True) == {"": rules is not None}
+        assert held_after(3 * after_s - 10, comes=True) == {"": rules is not None}
+        assert held_after(3 * after_s + 1, comes=False) == {"": True}
+    told = [line for line in capsys.readouterr().err.splitlines() if "accepted for" in line]
+    first = f"digitcam: no reading was accepted for {after_s + 1:.0f} s"
+    assert told == ([first] if rules else [first, "digitcam: no reading was accepted for 301 s"])
+
+
 def test_a_new_run_resumes_what_the_history_kept(
     monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

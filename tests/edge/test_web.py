@@ -271,15 +271,15 @@ def parse(text: str) -> dict[str, tuple[str, dict[str, float]]]:
 
 
 def test_metrics_count_and_name_regions() -> None:
-    report = Report(
-        TS, 7, 5, {"falls": 1, "no_number": 1}, 2.5, 0.25, 0.9, TS, 80.5, SourceHealth("live", 9, 2, 1, 0.1, "")
-    )
+    rejected, held = {"falls": 1, "no_number": 1}, {"gas": True, "water": False}
+    camera = SourceHealth("live", 9, 2, 1, 0.1, "")
+    report = Report(TS, 7, 5, rejected, 2.5, 0.25, 0.9, TS, 80.5, camera, held)
     found = parse(metrics(report, [TRUSTED._replace(region="gas")]))
     assert found["digitcam_frames_total"] == ("counter", {"": 7})
     assert found["digitcam_readings_rejected_total"] == ("counter", {'reason="falls"': 1, 'reason="no_number"': 1})
     assert found["digitcam_resident_memory_bytes"] == ("gauge", {"": 80_500_000})
     assert found["digitcam_number"] == ("gauge", {'region="gas"': 0.7})
-    assert found["digitcam_held"] == ("gauge", {'region="gas"': 0})
+    assert found["digitcam_held"] == ("gauge", {'region="gas"': 1, 'region="water"': 0})
     assert found["digitcam_camera_dropped_total"] == ("counter", {"": 2})
     assert found["digitcam_start_time_seconds"] == ("gauge", {"": TS.timestamp()})
 

@@ -54,7 +54,7 @@ class Report(msgspec.Struct, frozen=True):
     source
         Of a camera, see `sources.live.Health`; None of files.
     held
-        Of each region whether its trusted number has not been read for long.
+        Of each region whether it has not been read for long, also where no number stands yet, or none is trusted.
     refused
         Why the last number that somebody wanted to set was not; None when it was, or nobody wanted to.
     fresh_s

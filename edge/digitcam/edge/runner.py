@@ -41,6 +41,8 @@ SHEET_FRAMES = 12
 """How many frames a sheet shows."""
 IDLE_S = 5.0
 """How often the run is looked after while no frame comes, and how long that is no news."""
+HELD_AFTER_S = Rules().held_after_s
+"""After how long without an accepted reading a region without rules counts as not read for long."""
 STATUS_S = 10.0
 """How often the service manager is told how it goes."""
 
@@ -133,6 +135,7 @@ class Runner:
         self._size: tuple[int, int] | None = None
         self._odd = Notices("regions")
         self._trusts: dict[str, Trust] = {}
+        self._read_s: dict[str, float] = {}  # of each region, when a reading was accepted last, or it began
         self._status_at_s = self._frame_at_s = 0.0
         self._open(config)
 
@@ -164,6 +167,7 @@ class Runner:
                 number, trust = after.number, after
             outcomes.append(Outcome(region, readings, number, trust))
         self._frame_at_s = time.monotonic()
+        self._read_s |= {outcome.region: self._frame_at_s for outcome in outcomes if outcome.best.accepted}
         self._note_held()
         self.health.count(outcomes)
         for sink in self._sinks:
@@ -218,6 +222,8 @@ class Runner:
             for name in config.numbers
             if (rules := config.rules_of(name))
         }
+        now_s = time.monotonic()
+        self._read_s = {name: self._read_s.get(name, now_s) for name in config.numbers}
         self._note_held()
 
     def _open_history(self, config: RunConfig) -> HistorySink | None:
@@ -249,8 +255,17 @@ class Runner:
             service.notify("READY=1\nWATCHDOG=1")
 
     def _note_held(self) -> None:
-        trusts = self._trusts
-        self.health.held = {name: name in trusts and trusts[name].held for name in self.config.numbers}
+        """Note which regions were not read for long: where no trusted number stands, by the last accepted reading."""
+        now_s, held = time.monotonic(), {}
+        for name in self.config.numbers:
+            trust, unread_s = self._trusts.get(name), now_s - self._read_s[name]
+            if trust and trust.standing:
+                held[name] = trust.held
+                continue
+            held[name] = unread_s > (trust.rules.held_after_s if trust else HELD_AFTER_S)
+            if held[name] and not self.health.held.get(name):
+                log.warning(f"{name + ': ' if name else ''}no reading was accepted for {unread_s:.0f} s")
+        self.health.held = held
 
     def _reload(self) -> None:
         """Read the configuration anew; one that cannot be used changes nothing."""

@@ -38,7 +38,8 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     takeover_s
         Seconds after which a number that is not plausible, but stays, takes over.
     held_after_s
-        Seconds without being read after which the trusted number is told to be held.
+        Seconds without being read after which the trusted number is told to be held; where none stands yet, seconds
+        of the run without an accepted reading.
     """
 
     window: Positive = 5

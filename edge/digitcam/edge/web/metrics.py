@@ -46,8 +46,8 @@ def metrics(report: Report, outcomes: Sequence[Outcome]) -> str:
         _family(
             "held",
             "gauge",
-            "1 while the number stands though it is not read",
-            [(labels, outcome.trust.held) for labels, outcome in named if outcome.trust],
+            "1 while the number was not read for long",
+            [({"region": region}, held) for region, held in report.held.items()],
         ),
     ]
     if camera:
