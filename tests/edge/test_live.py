@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from digitcam.core.errors import ConfigError, SourceError
 from digitcam.edge import runner
-from digitcam.edge.config import RunConfig
+from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.runner import run
 from digitcam.edge.sources import Frame
 from digitcam.edge.sources.live import FIRST_PAUSE_S, LONGEST_PAUSE_S, Health, LiveSource, Watch, pause_s
@@ -247,6 +247,23 @@ def test_what_no_trying_mends_ends_the_source(cameras: Cameras, error: Exception
     assert cameras.opened == 1
 
 
+def test_a_camera_that_refuses_what_it_took_before_is_lost_like_any_other(
+    cameras: Cameras, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = ConfigError("cam:: the camera does not take this width")
+    first, again = FakeCamera(picture(1), "freeze", None), FakeCamera(picture(2), "freeze")
+    with cameras.source(first, other, other, again) as source:
+        frames = take(source, 1)
+        first.thaw()
+        frames += take(source, 1)
+    assert values(frames) == [1, 2]
+    assert capsys.readouterr().err.splitlines() == [
+        "digitcam: cam:: no more frames come; trying again",
+        f"digitcam: {other}; trying again",
+        "digitcam: cam:: frames come again",
+    ]
+
+
 def test_stop_ends_a_wait_for_a_frozen_camera(cameras: Cameras) -> None:
     camera, stop = FakeCamera("freeze"), threading.Event()
 
@@ -290,6 +307,39 @@ def test_a_signal_ends_a_run_whose_camera_is_frozen_and_the_watchdog_starved(
         said.append(manager.recv(99))
     assert said == [b"STATUS=reads nothing yet", b"READY=1", b"STOPPING=1"]
     assert "read 1 frames, 0 accepted" in capfd.readouterr().err
+
+
+def test_a_reload_whose_camera_refuses_goes_back_to_the_one_before(
+    cameras: Cameras, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text("source = 'demo:1'")
+
+    been_read, read = threading.Event(), runner.Runner.read
+    monkeypatch.setattr(runner.Runner, "read", lambda *given: (read(*given), been_read.set())[0])
+
+    def reload_with_another_camera() -> None:
+        assert been_read.wait(WAIT_S)
+        config.write_text("source = 'demo:2'")
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    first = FakeCamera(picture(0), reload_with_another_camera, "freeze")
+    again = FakeCamera(picture(0), picture(0), lambda: os.kill(os.getpid(), signal.SIGTERM), "freeze")
+    cameras.plan = [first, ConfigError("cam:: the camera does not take this width"), again]
+    opened: list[str] = []
+
+    def open_source(uri: str) -> LiveSource:
+        opened.append(uri)
+        return LiveSource("cam:", cameras, STEADY, SOON)
+
+    monkeypatch.setattr(runner, "open_source", open_source)
+    file = ConfigFile(config)
+    assert run(file.load(), file=file) == 1
+    assert opened == ["demo:1", "demo:2", "demo:1"]
+    read_anew, back, summary = capsys.readouterr().err.splitlines()
+    assert read_anew == "digitcam: the configuration was read anew"
+    assert back == "digitcam: cam:: the camera does not take this width: back to the configuration before"
+    assert summary.startswith("digitcam: read ")
 
 
 def test_the_services_watchdog_lets_a_lost_camera_be_tried_after_the_longest_pause() -> None:

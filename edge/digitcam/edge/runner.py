@@ -134,6 +134,7 @@ class Runner:
         self._previous: dict[str, str] = {}
         self._size: tuple[int, int] | None = None
         self._odd = Notices("regions")
+        self._proven: RunConfig | None = None  # the last that a frame was read with
         self._trusts: dict[str, Trust] = {}
         self._read_s: dict[str, float] = {}  # of each region, when a reading was accepted last, or it began
         self._status_at_s = self._frame_at_s = 0.0
@@ -147,18 +148,26 @@ class Runner:
             if source is not self.source or isinstance(source, Waiting):
                 source = self.source
                 frames = frames_until(source, self._control.wake)
-            for frame in frames:
-                yield frame
-                if self._control.wake.is_set():
-                    break
-            else:
-                if not self._control.wake.is_set():
-                    return
+            try:
+                for frame in frames:
+                    yield frame
+                    if self._control.wake.is_set():
+                        break
+                else:
+                    if not self._control.wake.is_set():
+                        return
+            except ConfigError as error:
+                # What only the camera itself refuses is seen after the reload that brought it.
+                if self._proven is None or self._proven.source == self.config.source:
+                    raise
+                log.warning(f"{error}: back to the configuration before")
+                self._open(self._proven)
             self._attend()
 
     def read(self, frame: Frame) -> list[Outcome]:
         """Read a frame, send what was read to the sinks, and return it."""
         outcomes = []
+        self._proven = self.config
         for region, readings in self._readings(frame):
             number, trust = self._reader.previous.get(region), self._trusts.get(region)
             if trust:

@@ -20,7 +20,7 @@ from typing import Annotated, Literal, NamedTuple, Protocol
 import msgspec
 
 from digitcam.core.arrays import UInt8Array
-from digitcam.core.errors import SourceError
+from digitcam.core.errors import ConfigError, SourceError
 from digitcam.edge.log import log
 from digitcam.edge.sources import Frame
 
@@ -115,8 +115,8 @@ class LiveSource:
         uri
             What it is called in readings and messages, without secrets.
         open
-            Opens the camera, in the capture thread. A SourceError means that it may go better later; any other error
-            ends the source.
+            Opens the camera, in the capture thread. A SourceError means that it may go better later, and so does a
+            ConfigError once frames have come; any other error ends the source.
         watch
             When it counts as lost.
         pauses_s
@@ -251,6 +251,11 @@ class LiveSource:
                 while not over.is_set() and (image := camera.read()) is not None:
                     self._put(over, _Shot(image, datetime.now(timezone.utc), time.monotonic()))
         except SourceError as error:
+            problem = str(error)
+        except ConfigError as error:
+            # It has taken these settings before: another camera may stand in its place, or it has not woken up yet.
+            if not self._frames:
+                raise
             problem = str(error)
         with self._changed:
             if not over.is_set():
