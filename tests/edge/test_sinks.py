@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import queue
+import re
 import signal
 import socket
 import ssl
@@ -25,7 +26,7 @@ from mosquitto import WAIT_S, Broker, Subscriber, make_broker, retained, set_pas
 
 from digitcam.cli import cli
 from digitcam.core.errors import ConfigError, SinkError
-from digitcam.core.reading import ReadDigit, Reading, decode_reading
+from digitcam.core.reading import ReadDigit, Reading, decode_reading, encode_reading
 from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.control import Control, SetNumber
@@ -645,6 +646,42 @@ def test_a_snapshot_is_the_next_frame_and_is_not_kept(broker: Broker, subscriber
         homeassistant.discovery_topic(broker.config(topic=topic)),
         *(f"{topic}/{name}" for name in ("status", "diagnostics")),
     }
+
+
+def test_a_picture_larger_than_the_broker_takes_breaks_the_connection_once(
+    tmp_path: Path, told: queue.Queue[str]
+) -> None:
+    small = make_broker(tmp_path)
+    conf = tmp_path / "conf"
+    conf.write_text(
+        conf.read_text().replace("max_inflight_messages", "message_size_limit 20000\nmax_inflight_messages")
+    )
+    process = small.start()
+    subscriber = Subscriber(small, "meter")
+    noise = np.random.default_rng(1).integers(0, 256, (1440, 1920, 3), np.uint8)
+    try:
+        with opened(small.config()) as sink:
+            sink._wants_picture = True
+            sink.send(readings.frame()._replace(image=noise), [readings.outcome(READING)])
+            sink.send(readings.frame(), [readings.outcome(SECOND)])
+            assert told.get(timeout=WAIT_S).startswith("connection lost")
+            assert re.fullmatch(
+                r"meter/one/picture was not confirmed and is not sent again: \d+ bytes: check how large .*",
+                told.get(timeout=WAIT_S),
+            )
+            assert told.get(timeout=WAIT_S) == "connected again; 1 messages were dropped so far"
+            assert sink._broker.settle()
+            # And the next, which it takes, comes.
+            sink._wants_picture = True
+            sink.send(readings.frame(), [readings.outcome(READING)])
+            assert sink._broker.settle()
+        got = after(subscriber, "meter/one/picture")
+        assert ("meter/one/reading", encode_reading(SECOND)) in got
+        assert told.empty()
+    finally:
+        subscriber.close()
+        process.terminate()
+        process.wait(WAIT_S)
 
 
 def test_without_commands_nothing_is_listened_to(broker: Broker) -> None:

@@ -143,8 +143,8 @@ def test_a_large_frame_is_shown_smaller_and_measured_as_it_is() -> None:
 def test_picture_and_numbers_are_of_one_frame_packed_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "PACK_S", 1e9)
     site, packed = Site(TRUSTED), []
-    pack = live._jpeg
-    monkeypatch.setattr(live, "_jpeg", lambda image: (packed.append(image), pack(image))[1])
+    pack = live.jpeg
+    monkeypatch.setattr(live, "jpeg", lambda image: (packed.append(image), pack(image))[1])
     body = site.http.get("/api/live").json()
     assert [site.client().get("/api/live").json() for _ in range(3)] == [body] * 3
     assert len(packed) == 1

@@ -13,6 +13,10 @@ from digitcam.core.errors import ConfigError, SinkError
 from digitcam.core.reading import Reading
 from digitcam.core.whole import write_file
 
+WIDEST = 1280
+"""Pixels that a picture sent to people is wide or high at most."""
+QUALITY = 80
+"""Of its JPEG."""
 _ACCEPTED, _REJECTED, _DIGIT = (80, 220, 80), (60, 60, 240), (220, 180, 60)
 
 
@@ -34,6 +38,14 @@ def annotate(image: UInt8Array, readings: Sequence[Reading]) -> UInt8Array:
         place = (max(0, round(x)), round(above))
         cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.75 * unit, colour, thickness, cv2.LINE_AA)
     return canvas  # type: ignore[return-value]
+
+
+def jpeg(image: UInt8Array) -> bytes:
+    """Return a picture, uint8 [height, width] or [height, width, 3] BGR, as the JPEG that people are sent."""
+    scale = WIDEST / max(image.shape[:2])
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
 
 
 def sheet(images: Sequence[UInt8Array], columns: int = 4, cell_width: int = 320) -> UInt8Array:

@@ -21,6 +21,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from digitcam.core.errors import SinkError
 from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.log import log
 from digitcam.edge.sinks import credentials
 from digitcam.edge.sinks.notices import Notices
 
@@ -38,11 +39,21 @@ IN_FLIGHT = 20
 
 
 class Message(NamedTuple):
-    """What is published: the payload in UTF-8, and whether the broker is to keep it for who comes later."""
+    """What is published.
+
+    payload
+        In UTF-8.
+    retain
+        Whether the broker is to keep it for who comes later.
+    once
+        Whether it is not sent again when the connection breaks before it is confirmed: a broker that takes no message
+        of its size breaks the connection, each time anew. Goes for all messages of its topic.
+    """
 
     topic: str
     payload: str | bytes
     retain: bool = False
+    once: bool = False
 
 
 class Broker:
@@ -67,6 +78,7 @@ class Broker:
         self._refused: str | None = None
         self._shut_out: str | None = None
         self._retained: dict[str, Message] = {}
+        self._once: set[str] = set()
         self._waiting: deque[Message] = deque()
         self._in_flight, self._limit = 0, IN_FLIGHT
         self._connected = self._handing_over = self._closing = False
@@ -129,6 +141,8 @@ class Broker:
     def publish(self, message: Message) -> None:
         """Queue a message; when too many wait, the oldest that need not be retained is dropped."""
         with self._changed:
+            if message.once:
+                self._once.add(message.topic)
             if message.retain:
                 self._retained[message.topic] = message
             if message.retain and not self._connected:
@@ -202,14 +216,21 @@ class Broker:
             # paho would send what the last connection left unconfirmed after what this one begins with, and so an old
             # retained message after its newer one.
             unconfirmed = client.drop_out_messages()
+            lost = [message for message in unconfirmed if message.topic in self._once]
             with self._changed:
                 self._in_flight -= len(unconfirmed)
+                self.dropped += len(lost)
                 self._waiting.extendleft(
-                    Message(message.topic, bytes(message.payload), message.retain) for message in reversed(unconfirmed)
+                    Message(message.topic, bytes(message.payload), message.retain)
+                    for message in reversed(unconfirmed)
+                    if message not in lost
                 )
                 self._retained_first()
                 self._limit = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
                 self._connected = True
+            for message in lost:
+                told = f"{message.topic} was not confirmed and is not sent again: {len(message.payload)} bytes"
+                log.warning(f"{self.where}: {told}: check how large a message the broker takes")
             if self.listen:
                 options = SubscribeOptions(qos=1, noLocal=True)
                 client.subscribe([(topic, options) for topic in self.listen])

@@ -21,10 +21,9 @@ from functools import partial
 from types import TracebackType
 from typing import Annotated, Any
 
-import cv2
 import msgspec
 
-from digitcam.core.draw import annotate
+from digitcam.core.draw import annotate, jpeg
 from digitcam.core.errors import SinkError
 from digitcam.core.reading import encode_reading
 from digitcam.edge.config import RunConfig
@@ -110,10 +109,10 @@ class MqttSink:
         if self._wants_picture:
             self._wants_picture = False
             picture = annotate(frame.image, readings_of(outcomes))
-            self._publish("picture", cv2.imencode(".jpg", picture)[1].tobytes())
+            self._publish("picture", jpeg(picture), once=True)
 
-    def _publish(self, name: str, payload: str | bytes, retain: bool = False) -> None:
-        self._broker.publish(Message(f"{self.config.topic}/{name}", payload, retain))
+    def _publish(self, name: str, payload: str | bytes, retain: bool = False, once: bool = False) -> None:
+        self._broker.publish(Message(f"{self.config.topic}/{name}", payload, retain, once))
 
     def _discover(self, device: dict[str, Any], retain: bool = False) -> None:
         self._broker.publish(Message(homeassistant.discovery_topic(self.config), msgspec.json.encode(device), retain))

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-import cv2
 import msgspec
 
-from digitcam.core.arrays import UInt8Array
-from digitcam.core.draw import annotate
+from digitcam.core.draw import annotate, jpeg
 from digitcam.core.reading import Reading
 from digitcam.edge.outcome import Outcome, readings_of
 from digitcam.edge.sources import Frame
@@ -20,10 +18,6 @@ from digitcam.edge.sources.uris import redact
 
 PACK_S = 0.2
 """A picture stays the one that is shown for at least so long: five a second, however many look."""
-WIDEST = 1280
-"""Pixels that a picture on the page is wide or high at most."""
-QUALITY = 80
-"""Of its JPEG."""
 
 
 class Shown(NamedTuple):
@@ -56,7 +50,7 @@ class Packed:
     @cached_property
     def boxed_jpeg(self) -> bytes:
         """The picture with its boxes drawn in."""
-        return _jpeg(annotate(self.shown.frame.image, self.shown.readings))
+        return jpeg(annotate(self.shown.frame.image, self.shown.readings))
 
     @cached_property
     def state(self) -> dict[str, Any]:
@@ -74,7 +68,7 @@ class Packed:
     @cached_property
     def live(self) -> bytes:
         """State and picture as one JSON text: they can never be of different frames."""
-        picture = base64.b64encode(_jpeg(self.shown.frame.image)).decode("ascii")
+        picture = base64.b64encode(jpeg(self.shown.frame.image)).decode("ascii")
         return msgspec.json.encode({**self.state, "jpeg": picture})
 
 
@@ -120,11 +114,3 @@ def _region(outcome: Outcome) -> dict[str, Any]:
             if reading.number
         ],
     }
-
-
-def _jpeg(image: UInt8Array) -> bytes:
-    scale = WIDEST / max(image.shape[:2])
-    if scale < 1:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return data.tobytes()
