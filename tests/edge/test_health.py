@@ -12,7 +12,7 @@ from digitcam.edge import health
 from digitcam.edge.config import Rules
 from digitcam.edge.health import REJECTIONS, Health, resident_bytes
 from digitcam.edge.outcome import Outcome
-from digitcam.edge.sources.live import LiveSource
+from digitcam.edge.sources.live import LiveSource, Watch
 from digitcam.edge.trust import Trust
 
 
@@ -68,6 +68,21 @@ def test_the_rate_is_that_of_the_last_frames(clock: list[float]) -> None:
     for step_s in [60.0] * 50 + [0.25] * health.RATE_FRAMES:
         clock[0] += step_s
         health_.count([outcome(reading("7"))])
+    assert health_.report().frames_per_second == 4.0
+
+
+def test_the_rate_is_nought_while_no_frame_comes_that_should(clock: list[float]) -> None:
+    health_ = Health()
+    health_.source = camera = LiveSource("test:", lambda: pytest.fail("not to be opened"), Watch(stall_s=10))
+    for _ in range(5):
+        health_.count([outcome(reading("7"))])
+        clock[0] += 0.25
+    clock[0] += 9.5  # 9.75 s after the last
+    assert health_.report().frames_per_second == 4.0
+    clock[0] += 0.5
+    assert health_.report().frames_per_second == 0.0
+    # Where none need come, as in a folder, the last ones tell.
+    camera.fresh_s = None
     assert health_.report().frames_per_second == 4.0
 
 

@@ -44,7 +44,7 @@ class Report(msgspec.Struct, frozen=True):
     frames, accepted, rejected
         Frames read; readings that counted, and those that did not, by reason. A frame gives one of each region.
     frames_per_second
-        Over the last frames; None before the second.
+        Over the last frames; 0 once the last is older than `fresh_s`, None before the second.
     since_frame_s
         Seconds since the last frame, None before the first.
     confidence, last_accepted
@@ -123,14 +123,19 @@ class Health:
         """Return how it goes now; to be called from any thread."""
         times_s = tuple(self._times_s)
         span_s = times_s[-1] - times_s[0] if len(times_s) > 1 else 0.0
+        rate = round((len(times_s) - 1) / span_s, 2) if span_s > 0 else None
+        since_s = round(time.monotonic() - times_s[-1], 3) if times_s else None
+        fresh_s = self.source.fresh_s if isinstance(self.source, Waiting) else FRESH_S
+        # What was read before an outage is no rate of now.
+        late = since_s is not None and fresh_s is not None and since_s > fresh_s
         return Report(
             started=self.started,
             frames=self._frames,
             accepted=self._accepted,
             rejected=dict(self._rejected),
-            frames_per_second=round((len(times_s) - 1) / span_s, 2) if span_s > 0 else None,
-            since_frame_s=round(time.monotonic() - times_s[-1], 3) if times_s else None,
-            fresh_s=self.source.fresh_s if isinstance(self.source, Waiting) else FRESH_S,
+            frames_per_second=0.0 if late else rate,
+            since_frame_s=since_s,
+            fresh_s=fresh_s,
             confidence=self._confidence,
             last_accepted=self._last_accepted,
             memory_mb=round(resident_bytes() / 1e6, 1),
