@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timezone
 from typing import Any
 
+import jinja2
 import msgspec
 import pytest
+import readings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,10 +16,10 @@ from digitcam.edge.config import Rules, RunConfig
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.config.quantity import DEVICE_CLASSES
 from digitcam.edge.config.regions import Region
-from digitcam.edge.health import Report
+from digitcam.edge.health import Health, Report
 from digitcam.edge.sinks.diagnostics import diagnostics
 from digitcam.edge.sinks.homeassistant import device_id, discovery, discovery_topic
-from digitcam.edge.sources.live import Health
+from digitcam.edge.sources.live import Health as SourceHealth
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -63,7 +66,7 @@ def test_a_water_meter_whole() -> None:
                 "icon": "mdi:percent-outline",
                 "unit_of_measurement": "%",
                 "state_class": "measurement",
-                "value_template": "{{ (value_json.confidence * 100) | round(1) }}",
+                "value_template": "{{ value_json.confidence and (value_json.confidence * 100) | round(1) }}",
             },
             "last_accepted": {
                 **common,
@@ -326,7 +329,7 @@ def test_what_is_published_of_a_run() -> None:
     common = {"confidence": 0.3, "last_accepted": NOON, "frames_per_second": 0.5, "rejected": 5, "dropped": 2}
     common |= {"held": {}, "refused": "cannot set '8': no"}
     assert diagnostics(report, dropped=2) == {**common, **of_files}
-    camera = Health("waiting", 20, 11, 3, 4.5, "camera: unplugged")
+    camera = SourceHealth("waiting", 20, 11, 3, 4.5, "camera: unplugged")
     assert diagnostics(
         msgspec.structs.replace(report, source=camera, held={"gas": True, "water": False}), dropped=2
     ) == {
@@ -336,4 +339,39 @@ def test_what_is_published_of_a_run() -> None:
         "camera_problem": "camera: unplugged",
         "frames_dropped": 11,
         "reopened": 3,
+    }
+
+
+def shown(run: RunConfig, report: Report) -> dict[str, str]:
+    """What Home Assistant makes of a report's diagnostics, by entity."""
+    published = json.loads(msgspec.json.encode(diagnostics(report, dropped=0)))
+    components = discovery(run, "1")["components"]
+    templates = {
+        key: entity["value_template"]
+        for key, entity in components.items()
+        if entity.get("state_topic", "").endswith("/diagnostics")
+    }
+    # Not its undefined: that logs what is missing and goes on.
+    home = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    return {key: home.from_string(text).render(value_json=published) for key, text in templates.items()}
+
+
+def test_the_templates_take_what_is_published_from_the_start() -> None:
+    run = RunConfig(mqtt=Mqtt(host="b", topic="t"), rules=Rules())
+    health = Health()
+    health.held = {"": False}
+    unknown = dict.fromkeys(("confidence", "last_accepted", "frames_per_second"), "None")
+    counts = {"rejected": "0", "dropped": "0", "reopened": "0"}
+    assert shown(run, health.report()) == {**unknown, **counts, "camera": "files", "held": "OFF", "refused": "none"}
+    health.held = {"": True}
+    health.count([readings.outcome(readings.reading("7", [0.875]))])
+    report = msgspec.structs.replace(health.report(), frames_per_second=2.5, refused="cannot set '8': no")
+    assert shown(run, report) == {
+        **counts,
+        "confidence": "87.5",
+        "last_accepted": NOON.isoformat().replace("+00:00", "Z"),
+        "frames_per_second": "2.5",
+        "camera": "files",
+        "held": "ON",
+        "refused": "cannot set '8': no",
     }

@@ -170,7 +170,8 @@ def _diagnostics(topic: str) -> dict[str, dict[str, Any]]:
             "icon": "mdi:percent-outline",
             "unit_of_measurement": "%",
             "state_class": "measurement",
-            "value_template": "{{ (value_json.confidence * 100) | round(1) }}",
+            # Null before the first frame, which shown as None Home Assistant calls unknown.
+            "value_template": "{{ value_json.confidence and (value_json.confidence * 100) | round(1) }}",
         },
         "last_accepted": {
             **common,
