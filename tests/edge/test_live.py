@@ -130,6 +130,7 @@ def test_a_slow_reader_gets_the_newest_frame_and_the_others_are_counted(cameras:
         health = source.health()
     assert values(first + second) == [4, 9]
     assert (health.frames, health.dropped, health.reopened) == (6, 4, 0)
+    assert 0 < first[0].steady_s < second[0].steady_s <= time.monotonic()  # type: ignore[operator]
     assert all(frame.source == "cam:" and frame.capture_ms >= 0 and frame.ts.tzinfo for frame in first + second)
 
 

@@ -41,6 +41,7 @@ def frames(count: int = 3) -> list[Frame]:
             "Zähler & Co.png",
             0.5 * n,
             None if n % 2 else f"00{n}",
+            None if n % 3 else 12345.678901 + n,
         )
         for n in range(count)
     ]

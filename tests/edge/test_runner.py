@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 import cv2
@@ -151,9 +153,9 @@ class Script:
         text = self.numbers[frame.seq]
         number, previous = text.removeprefix("?"), self.previous.get(view.region)
         if text.startswith("?"):
-            return [readings.reading(number, [0.1] * len(number), seq=frame.seq, previous=previous)]
+            return [readings.reading(number, [0.1] * len(number), ts=frame.ts, seq=frame.seq, previous=previous)]
         self.previous[view.region] = number
-        return [readings.reading(number, seq=frame.seq, previous=previous)]
+        return [readings.reading(number, ts=frame.ts, seq=frame.seq, previous=previous)]
 
 
 class Collector:
@@ -574,6 +576,68 @@ def test_while_no_frame_comes_the_number_is_held_and_a_quiet_folder_feeds_the_wa
     assert told[0].endswith("trusted: 12 is the first number trusted")
     assert " held: 12 is held: not read for " in told[1] and told[1].endswith(" s: no frame came")
     assert len(told) == 3  # once, and the summary
+
+
+class Timed(Frames):
+    """A frame every ten seconds, while the clock is set: by so many seconds before the frame of a `seq`."""
+
+    def __init__(self, count: int, before_seq: int, jump_s: float) -> None:
+        super().__init__([None] * count)
+        self.before_seq, self.jump_s = before_seq, jump_s
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in super().__iter__():
+            at_s = 10.0 * frame.seq
+            jumped_s = self.jump_s if frame.seq >= self.before_seq else 0.0
+            yield frame._replace(ts=readings.NOON + timedelta(seconds=at_s + jumped_s), steady_s=500 + at_s)
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0, 0.0])
+def test_a_clock_that_is_set_gives_a_false_number_no_time(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, jump_s: float
+) -> None:
+    # Two of three frames read the false number from seq 4 on, 40 s after the first; the clock is set then.
+    play(monkeypatch, [*["417"] * 3, *["317"] * 70], Timed(73, before_seq=5, jump_s=jump_s))
+    run(RunConfig(rules=Rules(window=3, needed=2, rising=True, takeover_s=600)))
+    stood = [outcome.number for outcome in collector.outcomes]
+    # 640 s after the first it takes over.
+    assert stood == [None, *["417"] * 63, *["317"] * 9]
+    trust = collector.outcomes[-1].trust
+    assert trust and [event.kind for event in trust.history] == ["trusted", "held", "takeover"]
+    # What is told of it is by the calendar.
+    assert trust.standing and trust.standing.since == readings.NOON + timedelta(seconds=40 + jump_s)
+
+
+def test_a_clock_that_is_set_gives_the_number_no_time_to_change(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector
+) -> None:
+    # At 6 a minute, half a minute makes 4 of the 13; an hour made them all.
+    play(monkeypatch, [*["417"] * 3, *["430"] * 3], Timed(6, before_seq=3, jump_s=3600))
+    run(RunConfig(rules=Rules(window=1, needed=1, per_minute=6)))
+    assert [outcome.best.reason for outcome in collector.outcomes] == ["", "", "", *["too_fast"] * 3]
+
+
+def test_a_clock_that_is_set_while_no_frame_comes_holds_no_number(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector
+) -> None:
+    camera = Folder([None])
+    play(monkeypatch, ["12"], camera)
+    now, now_s = datetime.now(timezone.utc), time.monotonic()
+
+    def wait(calendar_s: float, steady_s: float) -> dict[str, bool]:
+        clock = SimpleNamespace(now=lambda zone: now + timedelta(seconds=calendar_s))
+        monkeypatch.setattr(runner, "datetime", clock)
+        monkeypatch.setattr(runner.time, "monotonic", lambda: now_s + steady_s)
+        running._attend()
+        return running.health.report().held
+
+    with Parts() as parts:
+        running = Runner(RunConfig(rules=Rules(window=1, needed=1)), ConfigFile(), Control(), parts)
+        running.read(readings.frame()._replace(ts=now, steady_s=now_s))
+        assert wait(100, 100) == {"": False}
+        assert wait(3800, 200) == {"": False}
+        assert wait(3890, 290) == {"": False}
+        assert wait(3910, 310) == {"": True}
 
 
 def test_a_slow_source_feeds_the_watchdog_until_its_next_frame_is_late(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tarfile
 from datetime import datetime
+from typing import Annotated
 from zlib import crc32
 
 import cv2
@@ -32,6 +33,7 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     capture_ms: float
     truth: str | None
     crc32: int
+    steady_s: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None  # 1e9 s are thirty years
 
 
 def png_of(image: UInt8Array) -> bytes:
@@ -43,7 +45,7 @@ def png_of(image: UInt8Array) -> bytes:
 def pack(frame: Frame) -> bytes:
     """Return a frame as a member of a recording, without loss: its headers, its PNG and what fills the last block."""
     png = png_of(frame.image)
-    note = Note(SCHEMA, frame.ts, frame.seq, frame.source, frame.capture_ms, frame.truth, crc32(png))
+    note = Note(SCHEMA, frame.ts, frame.seq, frame.source, frame.capture_ms, frame.truth, crc32(png), frame.steady_s)
     member = tarfile.TarInfo(f"frame-{frame.seq:09}.png")
     member.size, member.mtime = len(png), int(frame.ts.timestamp())
     member.pax_headers = {"comment": msgspec.json.encode(note).decode()}
@@ -71,4 +73,5 @@ def unpack(member: tarfile.TarInfo, png: bytes) -> Frame:
     image = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError("its picture is none that OpenCV reads")
-    return Frame(image, note.ts, note.seq, note.source, note.capture_ms, note.truth)  # type: ignore[arg-type]
+    taken = (note.ts, note.seq, note.source, note.capture_ms, note.truth, note.steady_s)
+    return Frame(image, *taken)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ SHEET_FRAMES = 12
 """How many frames a sheet shows."""
 IDLE_S = 5.0
 """How often the run is looked after while no frame comes, and how long that is no news."""
+JUMP_S = 1.0
+"""From how many seconds on a step of the clock is one: what drifts within the time between two frames is less."""
 HELD_AFTER_S = Rules().held_after_s
 """After how long without an accepted reading a region without rules counts as not read for long."""
 STATUS_S = 10.0
@@ -136,6 +138,7 @@ class Runner:
         self._odd = Notices("regions")
         self._proven: RunConfig | None = None  # the last that a frame was read with
         self._trusts: dict[str, Trust] = {}
+        self._clock: tuple[datetime, float] | None = None  # the calendar's time and the steady one, at the last look
         self._read_s: dict[str, float] = {}  # of each region, when a reading was accepted last, or it began
         self._status_at_s = self._frame_at_s = 0.0
         self._open(config)
@@ -168,6 +171,7 @@ class Runner:
         """Read a frame, send what was read to the sinks, and return it."""
         outcomes = []
         self._proven = self.config
+        self._look_at_clock(frame.ts, frame.steady_s)
         for region, readings in self._readings(frame):
             number, trust = self._reader.previous.get(region), self._trusts.get(region)
             if trust:
@@ -256,12 +260,23 @@ class Runner:
 
     def _wait(self) -> None:
         """See to what changes while no frame comes."""
+        now = datetime.now(timezone.utc)
+        self._look_at_clock(now, time.monotonic())
         for name, trust in self._trusts.items():
-            self._trust(name, trust.unread(datetime.now(timezone.utc)))
+            self._trust(name, trust.unread(now))
         self._note_held()
         if self.health.fresh():
             # A source that gives a frame a minute is alive in between.
             service.notify("READY=1\nWATCHDOG=1")
+
+    def _look_at_clock(self, ts: datetime, steady_s: float | None) -> None:
+        """Have the rules go on with the time that has passed where the clock was set since the last look."""
+        before, self._clock = self._clock, None if steady_s is None else (ts, steady_s)
+        if before is None or steady_s is None:
+            return
+        jump = ts - before[0] - timedelta(seconds=steady_s - before[1])
+        if abs(jump.total_seconds()) > JUMP_S:
+            self._trusts = {name: trust.clock_set(jump) for name, trust in self._trusts.items()}
 
     def _note_held(self) -> None:
         """Note which regions were not read for long: where no trusted number stands, by the last accepted reading."""

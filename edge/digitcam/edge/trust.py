@@ -1,6 +1,7 @@
 """Which number is trusted: what most of the last frames read, where that is plausible after what stood before.
 
-Pure functions over a state that never changes; the time is that of the readings. `edge.config.Rules` says what is
+Pure functions over a state that never changes; the time is that of the readings, and `Trust.clock_set` says when their
+clock has jumped. `edge.config.Rules` says what is
 plausible. A number that is not, but stays, takes over in the end: a false one cannot stand for ever.
 
 Why a reading is not accepted: `no_number`, `low_confidence`, `frame_size` (not the rules' own reasons); `pattern`, it
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -57,6 +58,10 @@ class Mark(NamedTuple):
     since: datetime
     seen: datetime
     frames: int = 1
+
+    def moved(self, by: timedelta) -> Mark:
+        """Return it with other times."""
+        return self._replace(since=self.since + by, seen=self.seen + by)
 
 
 class Trust(NamedTuple):
@@ -115,6 +120,16 @@ class Trust(NamedTuple):
     def unread(self, ts: datetime) -> Trust:
         """Return the state at a time when no frame came: the number may have to be told to be held."""
         return _note(self, self._replace(objection=None), ts)
+
+    def clock_set(self, by: timedelta) -> Trust:
+        """Return the state once the clock has been set: the times noted by the old one become those of the new.
+
+        Else a false number would seem to have stayed for as long as the clock jumped, and a true one to have had so
+        long to change.
+        """
+        return self._replace(
+            standing=self.standing and self.standing.moved(by), rival=self.rival and self.rival.moved(by)
+        )
 
     def _put(self, number: str, ts: datetime, kind: str, line: str) -> Trust:
         if not re.fullmatch(r"[0-9]+([.][0-9]+)?", number):

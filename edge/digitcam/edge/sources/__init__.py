@@ -29,6 +29,8 @@ class Frame(NamedTuple):
         How long getting it took.
     truth
         The number it is known to show (drawn frames), else None.
+    steady_s
+        When it was taken by time.monotonic, a clock that nobody sets; None where that is not known, as of files.
     """
 
     image: UInt8Array
@@ -37,6 +39,7 @@ class Frame(NamedTuple):
     source: str
     capture_ms: float
     truth: str | None = None
+    steady_s: float | None = None
 
 
 class Source(Protocol):

@@ -169,7 +169,8 @@ class LiveSource:
         while not stop.is_set():
             if (shot := self._take()) is not None:
                 seq, self._seq = self._seq, self._seq + 1
-                yield Frame(shot.image, shot.ts, seq, self.uri, (time.monotonic() - shot.at_s) * 1e3)
+                age_ms = (time.monotonic() - shot.at_s) * 1e3
+                yield Frame(shot.image, shot.ts, seq, self.uri, age_ms, steady_s=shot.at_s)
 
     def health(self) -> Health:
         """Return how the camera does; to be called from any thread."""

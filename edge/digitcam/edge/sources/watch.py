@@ -75,7 +75,8 @@ class WatchSource:
                 self._done[path] = self._open.pop(path)[0]
                 elapsed_ms = (time.perf_counter() - start) * 1e3
                 seq, self._seq = self._seq, self._seq + 1
-                yield Frame(image, datetime.now(timezone.utc), seq, str(path), elapsed_ms)
+                ts, steady_s = datetime.now(timezone.utc), time.monotonic()
+                yield Frame(image, ts, seq, str(path), elapsed_ms, steady_s=steady_s)
             # Not stop.wait(): a signal that sets it just then would wait for the lock that its own thread holds.
             time.sleep(self._poll_s)
 
