@@ -157,6 +157,9 @@ class Script:
         self.previous[view.region] = number
         return [readings.reading(number, ts=frame.ts, seq=frame.seq, previous=previous)]
 
+    def unread(self, frame: Frame, region: str, reason: str) -> Reading:
+        return msgspec.structs.replace(readings.reading(""), ts=frame.ts, seq=frame.seq, region=region, reason=reason)
+
 
 class Collector:
     """A sink that keeps what it is given."""
@@ -358,39 +361,99 @@ def test_frames_of_another_size(
     right = Region(name="right", box=(0.5, 0, 0.5, 1))
     assert run(RunConfig(source=str(tmp_path), regions=(right,))) == 1
     assert len(collector.outcomes) == 2
-    # In pixels it lies in the first frame alone. Another region that fits would be looked for in the wrong place too.
+    # In pixels it lies in the first frame alone. Another region that fits would be looked for in the wrong place too,
+    # as both would in a larger frame; shares are not.
     collector.outcomes.clear()
-    regions = Region(name="right", box=(256, 0, 256, 128)), Region(name="left", box=(0, 0, 99, 99))
-    cv2.imwrite(str(tmp_path / "c.png"), np.zeros((128, 256), np.uint8))
-    cv2.imwrite(str(tmp_path / "d.png"), np.zeros((128, 512), np.uint8))
+    regions = (
+        Region(name="right", box=(256, 0, 256, 128)),
+        Region(name="left", quad=((0, 0), (99, 0), (99, 99), (0, 99))),
+        Region(name="share", box=(0, 0, 0.5, 1)),
+    )
+    for name, width in (("c.png", 256), ("d.png", 512), ("e.png", 1024)):
+        cv2.imwrite(str(tmp_path / name), np.zeros((128, width), np.uint8))
     config = RunConfig(source=str(tmp_path), regions=regions)
     capsys.readouterr()
     assert run(config) == 1
-    odd = ["frame_size", "frame_size"]
-    assert [o.best.reason for o in collector.outcomes] == ["no_number"] * 2 + odd + odd + ["no_number"] * 2
-    assert [(o.best.seq, o.best.region, o.best.number) for o in collector.outcomes[2:4]] == [
-        (1, "right", ""),
-        (1, "left", ""),
+    as_before, odd = ["no_number"] * 3, ["frame_size", "frame_size", "no_number"]
+    assert [o.best.reason for o in collector.outcomes] == as_before + odd + odd + as_before + odd
+    assert [(o.region, o.best.seq, o.best.region, o.best.number) for o in collector.outcomes[3:6]] == [
+        (name, 1, name, "") for name in ("right", "left", "share")
     ]
+    mend = "regions in pixels are rejected: draw them anew"
     assert capsys.readouterr().err.splitlines() == [
-        "digitcam: regions: right reaches out of the 256x128 frame: draw it anew: such frames are rejected",
-        "digitcam: read 4 frames, 0 accepted",
+        f"digitcam: regions: the frames are 256x128 now, and were 512x128: {mend}",
+        "digitcam: regions: frames of 512x128 fit again",
+        f"digitcam: regions: the frames are 1024x128 now, and were 512x128: {mend}",
+        "digitcam: read 5 frames, 0 accepted",
     ]
     # The rules have a word to say of it too.
     collector.outcomes.clear()
     run(msgspec.structs.replace(config, rules=Rules()))
-    assert [o.why for o in collector.outcomes[1:3]] == [
+    assert [o.why for o in collector.outcomes[2:4]] == [
         "no number in the frame",
-        "the frame has another size: its region reaches out",
+        "the frame has another size than those before",
     ]
-    # From the first frame on it is a mistake.
+    # From a file's first frame on it is a mistake.
     (tmp_path / "a.png").unlink()
     with pytest.raises(ConfigError, match=r"^regions: right reaches out of the 256x128 frame: draw it anew$"):
         run(config)
     assert not collector.open
 
 
+class Sizes(Frames):
+    """A frame of each width, in pixels, and 48 high."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__([None] * len(widths))
+        self.widths = widths
+
+    def __iter__(self) -> Iterator[Frame]:
+        for seq, width in enumerate(self.widths):
+            yield readings.frame(seq, width=width)
+
+
+class Camera(Sizes):
+    """Those of a camera, which ends when they do."""
+
+    fresh_s = 10.0
+
+    def until(self, stop: threading.Event) -> Iterator[Frame]:
+        return iter(self)
+
+
+def test_a_camera_may_begin_with_frames_of_another_size(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As after a power cut, until it has its settings again.
+    play(monkeypatch, ["1"] * 4, Camera([32, 32, 64, 64]))
+    assert run(RunConfig(regions=(Region(name="gas", box=(40, 0, 24, 48)),))) == 0
+    assert [outcome.best.reason for outcome in collector.outcomes] == ["frame_size", "frame_size", "", ""]
+    assert capsys.readouterr().err.splitlines() == [
+        "digitcam: regions: gas reaches out of the 32x48 frame: draw it anew: such frames are rejected",
+        "digitcam: regions: frames of 64x48 fit again",
+        "digitcam: read 4 frames, 2 accepted",
+    ]
+
+
 # A configuration read anew
+
+
+def test_regions_drawn_in_frames_of_another_size_are_for_those(
+    monkeypatch: pytest.MonkeyPatch, collector: Collector, tmp_path: Path
+) -> None:
+    play(monkeypatch, ["1"] * 5, Sizes([64, 128, 128, 128, 64]))
+    config = tmp_path / "run.toml"
+    config.write_text("[[regions]]\nname = 'gas'\nbox = [0, 0, 9, 9]")
+    file, control = ConfigFile(config), Control()
+    with Parts() as parts:
+        running = Runner(file.load(), file, control, parts)
+        for frame in running.frames():
+            running.read(frame)
+            if frame.seq == 2:
+                config.write_text("[[regions]]\nname = 'gas'\nbox = [99, 0, 9, 9]")
+                control.ask_reload()
+    odd = "frame_size"
+    assert [outcome.best.reason for outcome in collector.outcomes] == ["", odd, odd, "", odd]
 
 
 class Running:

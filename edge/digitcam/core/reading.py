@@ -55,8 +55,8 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     confidence
         0..1, the probability that all digits are right.
     accepted, reason
-        Whether it counts, and if not, why: `no_number`, `low_confidence`, `frame_size` (a region
-        reaches out of it, though not out of those before), or a reason of `digitcam.edge.trust`.
+        Whether it counts, and if not, why: `no_number`, `low_confidence`, `frame_size` (the frame has
+        another size than those before, so that its region lies elsewhere), or a reason of `digitcam.edge.trust`.
     previous
         The last accepted number of this source and region, null at first.
     """

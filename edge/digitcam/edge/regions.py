@@ -121,7 +121,7 @@ def corners_of(region: Region, width: int, height: int) -> FloatArray:
     """Return a region's corners [4, 2] in pixels of a frame: top left, top right, bottom right, bottom left as read."""
     numbers = region.quad if region.quad is not None else region.box
     given = np.array(numbers, dtype=np.float64).reshape(-1, 2)
-    if given.max() <= 1:
+    if not region.in_pixels:
         given = given * (width, height)
     if region.quad is not None:
         return given

@@ -134,7 +134,9 @@ class Runner:
         self._desk = Desk(self.health, control, file)
         self._engine: tuple[object, ...] | None = None
         self._previous: dict[str, str] = {}
+        # Width and height, in pixels: of the last frame, and of those that the regions are for.
         self._size: tuple[int, int] | None = None
+        self._usual: tuple[int, int] | None = None
         self._odd = Notices("regions")
         self._proven: RunConfig | None = None  # the last that a frame was read with
         self._trusts: dict[str, Trust] = {}
@@ -189,23 +191,40 @@ class Runner:
         return outcomes
 
     def _readings(self, frame: Frame) -> list[tuple[str, list[Reading]]]:
-        """Return each region's name and readings; a frame that a region reaches out of gives none with a number.
+        """Return each region's name and readings.
+
+        In frames of another size than those before, regions in pixels lie elsewhere: they give no number, nor does any
+        region where one reaches out of the frame.
 
         Raises
         ------
         ConfigError
-            When it is the first frame: then the region is wrong, and not the frame.
+            When one reaches out of a file's first frame: then the region is wrong. A camera may give others yet.
         """
         height, width = frame.image.shape[:2]
         before, self._size = self._size, (width, height)
+        regions = fitting = self.config.regions
+        odd = ""
+        if regions and self._usual and self._size != self._usual:
+            fitting = tuple(region for region in regions if not region.in_pixels)
+            odd = f"the frames are {width}x{height} now, and were {self._usual[0]}x{self._usual[1]}"
+            odd += ": regions in pixels are rejected: draw them anew" if fitting != regions else ""
         try:
-            seen = views(frame.image, self.config.regions)
+            seen = {view.region: view for view in views(frame.image, fitting)} if fitting or not regions else {}
+            self._usual = self._usual or self._size
         except ConfigError as error:
-            if before is None:
+            if before is None and not isinstance(self.source, Waiting):
                 raise
-            self._odd.tell(f"{str(error).removeprefix('regions: ')}: such frames are rejected")
-            return [(region, [self._reader.unread(frame, region, "frame_size")]) for region in self.config.numbers]
-        return [(view.region, self._reader.read_view(frame, view)) for view in seen]
+            seen, odd = {}, f"{str(error).removeprefix('regions: ')}: such frames are rejected"
+        if odd:
+            self._odd.tell(odd)
+        else:
+            self._odd.clear(f"frames of {width}x{height} fit again")
+        read, unread = self._reader.read_view, self._reader.unread
+        return [
+            (name, read(frame, seen[name]) if name in seen else [unread(frame, name, "frame_size")])
+            for name in self.config.numbers
+        ]
 
     def _open(self, config: RunConfig, anew: bool = False) -> None:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
@@ -302,6 +321,7 @@ class Runner:
                     cut(region, *self._size)
             # Another network may have come under the same name.
             self._open(config, anew=True)
+            self._usual = self._size if config.source == before.source else None
             log.info("the configuration was read anew")
         except DigitcamError as error:
             log.warning(f"{error}: the configuration stays as it was")

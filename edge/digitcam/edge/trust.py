@@ -25,7 +25,7 @@ from digitcam.edge.voting import agreed, standings, turning
 
 HISTORY = 50
 """How many events are remembered."""
-_NOTHING = {"no_number": "no number in the frame", "frame_size": "the frame has another size: its region reaches out"}
+_NOTHING = {"no_number": "no number in the frame", "frame_size": "the frame has another size than those before"}
 """Why a reading has no number, for people."""
 LONGEST = 20
 """Digits of a number at most."""

@@ -55,6 +55,11 @@ class Region(Quantity, frozen=True, forbid_unknown_fields=True, kw_only=True):
                 f"region {self.name}: quad is top left, top right, bottom right, bottom left, without dents"
             )
 
+    @property
+    def in_pixels(self) -> bool:
+        """Whether it is given in pixels, and not in shares of the frame."""
+        return max(self.box or (number for corner in self.quad or () for number in corner)) > 1
+
 
 def _convex(quad: tuple[Point, ...]) -> bool:
     """Say whether corners go round clockwise (y points down) and turn the same way at each."""
