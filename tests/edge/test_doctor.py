@@ -24,6 +24,7 @@ from machine import free_port
 
 from digitcam.core.bundle import SHIPPED
 from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
+from digitcam.edge import secret
 from digitcam.edge.board import Board
 from digitcam.edge.config import RunConfig
 from digitcam.edge.config.mqtt import Mqtt
@@ -460,7 +461,16 @@ def test_a_broker_that_refuses(mosquitto: Mqtt) -> None:
         parts.broker(msgspec.structs.replace(mosquitto, port=free_port()))
 
 
-def test_a_password_that_only_the_service_can_read() -> None:
-    config = Mqtt(host="127.0.0.1", username="edge", password_file="/run/credentials/digitcam.service/mqtt-password")
-    found = parts.broker(config)
-    assert found.state == "warn" and "only the service can read" in found.found and "journalctl" in found.mend
+def test_a_password_that_this_user_may_not_read(mosquitto: Mqtt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode == os.F_OK)
+    expected = f"not asked: this user may not read {mosquitto.password_file}"
+    assert parts.broker(mosquitto) == Finding("broker", "warn", expected, "sudo digitcam doctor")
+
+
+def test_the_broker_is_asked_while_the_service_is_stopped(
+    mosquitto: Mqtt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(secret, "FOLDER", f"{Path(mosquitto.password_file or '').parent}/")
+    of_service = "/run/credentials/digitcam.service/secret"
+    assert parts.broker(msgspec.structs.replace(mosquitto, password_file=of_service)).state == "ok"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -27,6 +28,7 @@ from mosquitto import WAIT_S, Broker, Subscriber, make_broker, retained, set_pas
 from digitcam.cli import cli
 from digitcam.core.errors import ConfigError, SinkError
 from digitcam.core.reading import ReadDigit, Reading, decode_reading, encode_reading
+from digitcam.edge import secret
 from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.control import Control, SetNumber
@@ -871,6 +873,35 @@ def test_files_of_etc_digitcam_are_read_where_systemd_hands_them_to_the_service(
     assert read_secret("mqtt", "password", "/etc/digitcam/password", None) == "handed"
     with pytest.raises(ConfigError, match=r"^/etc/digitcam/ca\.pem: cannot read mqtt.ca_file: "):
         opened(Mqtt(host="127.0.0.1", ca_file="/etc/digitcam/ca.pem")).__enter__()
+
+
+def test_by_hand_secrets_are_read_where_systemd_takes_them_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    monkeypatch.setattr(secret, "FOLDER", f"{tmp_path}/etc/")
+    monkeypatch.setattr(secret, "CREDENTIALS", f"{tmp_path}/credentials/")
+    of_service = f"{tmp_path}/credentials/digitcam.service/password"
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/etc/password: cannot read mqtt.password_file: No such file"):
+        read_secret("mqtt", "password", of_service, None)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/password").write_text("by hand\n")
+    assert read_secret("mqtt", "password", of_service, None) == "by hand"
+    assert handed(f"{tmp_path}/etc/password") == f"{tmp_path}/etc/password"
+    # Of a service that takes it from elsewhere, while it runs.
+    Path(of_service).parent.mkdir(parents=True)
+    Path(of_service).write_text("from elsewhere\n")
+    assert read_secret("mqtt", "password", of_service, None) == "from elsewhere"
+
+
+def test_a_secret_that_another_user_may_read_names_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigError) as caught:
+        read_secret("mqtt", "password", "/secret", None)
+    assert str(caught.value) == "/secret: cannot read mqtt.password_file: Permission denied: try sudo"
 
 
 def test_of_ones_own_authority_python_3_13_asks_no_more_than_others(

@@ -122,7 +122,9 @@ class Box:
             (tools / tool).chmod(0o755)
         # What apt has installed on a device: numpy, OpenCV and an engine, but no digitcam.
         system = {"PYTHONPATH": sysconfig.get_path("purelib")}
-        self.env = {**os.environ, **system, "PATH": f"{tools}:{os.environ['PATH']}"}
+        # As systemd tells the service where its secrets are; and by hand, for /etc/digitcam lies in this root.
+        secrets = {"CREDENTIALS_DIRECTORY": f"{self.root}/etc/digitcam"}
+        self.env = {**os.environ, **system, **secrets, "PATH": f"{tools}:{os.environ['PATH']}"}
 
     def call(
         self, *words: object, file: Path = DEVICE, kill: str = "", stdin: str = ""

@@ -82,7 +82,7 @@ class SshBox:
         # As root it wants this folder, which the package's service makes elsewhere.
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
-        env = {key: self.box.env[key] for key in ("PATH", "PYTHONPATH")}
+        env = {key: self.box.env[key] for key in ("PATH", "PYTHONPATH", "CREDENTIALS_DIRECTORY")}
         lines = {
             "ListenAddress": f"127.0.0.1:{self.port}",
             "HostKey": self.host_key,

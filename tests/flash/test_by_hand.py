@@ -21,7 +21,7 @@ import sys, tomlkit
 path, port = sys.argv[1:]
 tree = tomlkit.parse(open(path).read())
 tree["source"] = "demo:"
-del tree["rules"], tree["mqtt"]["username"], tree["mqtt"]["password_file"]
+del tree["rules"]
 tree["mqtt"].update(host="127.0.0.1", port=int(port), tls=False)
 open(path, "w").write(tomlkit.dumps(tree))
 """
@@ -103,6 +103,11 @@ def test_from_an_empty_pi_to_a_service_that_reads(pi: Box) -> None:
     assert pi.wait("digitcam.service", "active")
     wait_until_read(pi)
     assert (pi.root / "etc/systemd/system/multi-user.target.wants/digitcam.service").is_symlink()
+
+    readme = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    forget = readme.partition("To remove it all, stop the service, then `")[2].partition("`")[0]
+    said = follow(pi, pi.root.parent, f"systemctl stop digitcam\n{forget}")
+    assert re.search(r"^forgot homeassistant/device/.*/config$", said, re.MULTILINE), said
 
 
 def test_the_first_look(pi: Box) -> None:

@@ -72,7 +72,7 @@ def device(tmp_path: Path, port: int) -> Iterator[SshBox]:
     (device.box.root / "etc/digitcam").mkdir()
     (device.box.root / "etc/digitcam/mqtt-password").write_text("s3cret\n")
     device.box.ok("install", tmp_path / "payload")
-    # Nobody plays systemd's secrets here: left before its trial, it stays.
+    # Left before its trial, for which there is no broker yet, it stays.
     device.box.call("switch", slot, kill="switch start")
     yield device
     device.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from digitcam.core.errors import ConfigError
@@ -10,19 +11,38 @@ from digitcam.core.errors import ConfigError
 CREDENTIALS = "/run/credentials/"
 """Where systemd puts the secrets of a service, for that service alone and while it runs."""
 FOLDER = "/etc/digitcam/"
-"""Where they lie on a device, readable by root alone where the device was flashed."""
+"""Where they lie on a device, readable by root alone, and systemd takes them from."""
 
 
 def handed(path: str) -> str:
-    """Return where a file is read: one of /etc/digitcam that systemd hands to this service, where it put it.
+    """Return where a file that systemd hands to the service is read: where it put it, and by hand where it lies.
 
-    So a configuration may name it by either path, and the service needs no right to the folder.
+    So a configuration may name it by either path: the service needs no right to /etc/digitcam, and who runs digitcam
+    by hand no service.
     """
-    given = os.environ.get("CREDENTIALS_DIRECTORY")
-    name = path.removeprefix(FOLDER)
-    if not given or name == path or not Path(given, name).is_file():
+    match = re.fullmatch(f"(?:{CREDENTIALS}[^/]+/|{FOLDER})([^/]+)", path)
+    if not match:
         return path
-    return str(Path(given, name))
+    if given := os.environ.get("CREDENTIALS_DIRECTORY"):
+        own = str(Path(given, match[1]))
+        return own if os.access(own, os.F_OK) else path
+    return path if os.access(path, os.F_OK) else FOLDER + match[1]
+
+
+def read_file(key: str, path: str) -> bytes:
+    """Return what is in a file that the configuration's `key` names.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read.
+    """
+    where = handed(path)
+    try:
+        return Path(where).read_bytes()
+    except OSError as error:
+        mend = ": try sudo" if isinstance(error, PermissionError) else ""
+        raise ConfigError(f"{where}: cannot read {key}: {error.strerror}{mend}") from None
 
 
 def read_secret(table: str, what: str, file: str | None, env: str | None) -> str | None:
@@ -50,9 +70,7 @@ def read_secret(table: str, what: str, file: str | None, env: str | None) -> str
     if file is None:
         return None
     try:
-        value = Path(handed(file)).read_bytes().decode().partition("\n")[0].rstrip("\r")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot read {table}.{what}_file: {error.strerror}") from None
+        value = read_file(f"{table}.{what}_file", file).decode().partition("\n")[0].rstrip("\r")
     except UnicodeDecodeError as error:
         # The error's own text shows a byte of the secret.
         raise ConfigError(f"{file}: cannot read {table}.{what}_file: not UTF-8 at byte {error.start}") from None

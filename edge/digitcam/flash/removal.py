@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from digitcam.core.errors import DigitcamError, SinkError
-from digitcam.edge.secret import CREDENTIALS, FOLDER
 from digitcam.flash.remote import BUSY_S, Remote
 
 FORGET_S = 60
@@ -12,7 +11,7 @@ FORGET_S = 60
 # What runs would tell the broker all anew; one on trial comes to its end first.
 _FORGET = """
 systemctl stop digitcam.service
-exec timeout "$2" "$1/current/venv/bin/digitcam" run --config /dev/stdin --forget
+exec timeout "$2" "$1/current/venv/bin/digitcam" run --config "$1/current/digitcam.toml" --forget
 """
 
 
@@ -40,10 +39,8 @@ def _forget(remote: Remote) -> None:
     if "mqtt" not in tomlkit.parse(text):
         return
     remote.note("having the broker forget it")
-    # systemd hands secrets to the service alone; root reads them where they lie.
-    text = text.replace(f"{CREDENTIALS}digitcam.service/", f"{remote.root}{FOLDER}")
     words = ["flock", "--close", "--wait", int(BUSY_S), f"{remote.root}/opt"]
-    done = remote.run([*words, "sh", "-c", _FORGET, "sh", remote.home, FORGET_S], stdin=text.encode())
+    done = remote.run([*words, "sh", "-c", _FORGET, "sh", remote.home, FORGET_S])
     if done.code:
         last = done.err[-1] if done.err else "it took too long"
         raise SinkError(last.removeprefix("digitcam: "))

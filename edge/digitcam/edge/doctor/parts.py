@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from digitcam.core.errors import ConfigError, SourceError
 from digitcam.edge.doctor import Finding
-from digitcam.edge.secret import CREDENTIALS, handed
+from digitcam.edge.secret import handed
 
 if TYPE_CHECKING:
     from digitcam.edge.config.mqtt import Mqtt
@@ -138,10 +138,9 @@ def broker(config: Mqtt | None) -> Finding:
         from digitcam.edge.sinks.broker import Broker
     except ModuleNotFoundError as error:
         raise ConfigError(f"[mqtt] needs {error.name}: pip install 'digitcam[mqtt]'") from None
-    secret = config.password_file or ""
-    if secret.startswith(CREDENTIALS) and not os.access(secret, os.R_OK):
-        mend = "see what the service says: journalctl --unit digitcam"
-        return Finding("broker", "warn", f"not asked: only the service can read {secret}", mend)
+    secret = handed(config.password_file or "")
+    if os.access(secret, os.F_OK) and not os.access(secret, os.R_OK):
+        return Finding("broker", "warn", f"not asked: this user may not read {secret}", "sudo digitcam doctor")
     connection = Broker(config, None, {}, "nothing")
     connection.open()
     connection.close()

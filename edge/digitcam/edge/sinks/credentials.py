@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 
 from digitcam.core.errors import ConfigError
 from digitcam.edge.config.mqtt import Mqtt
-from digitcam.edge.secret import handed, read_secret
+from digitcam.edge.secret import handed, read_file, read_secret
 
 
 def password(config: Mqtt) -> str | None:
@@ -32,7 +31,7 @@ def tls_context(config: Mqtt) -> ssl.SSLContext:
     context = verifying("mqtt", config.ca_file)
     for key in ("cert_file", "key_file"):
         if path := getattr(config, key):
-            _read(f"mqtt.{key}", path)  # ssl's own errors do not say which file it is
+            read_file(f"mqtt.{key}", path)  # ssl's own errors do not say which file it is
     if config.cert_file:
         key_file = config.key_file or config.cert_file
 
@@ -63,7 +62,7 @@ def verifying(table: str, ca_file: str | None) -> ssl.SSLContext:
         When the file cannot be read, or holds no certificate.
     """
     if ca_file:
-        _read(f"{table}.ca_file", ca_file)
+        read_file(f"{table}.ca_file", ca_file)
     try:
         context = ssl.create_default_context(cafile=ca_file and handed(ca_file))
     except ssl.SSLError as error:
@@ -71,10 +70,3 @@ def verifying(table: str, ca_file: str | None) -> ssl.SSLContext:
     if ca_file:
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
-
-
-def _read(key: str, path: str) -> None:
-    try:
-        Path(handed(path)).read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read {key}: {error.strerror}") from None
