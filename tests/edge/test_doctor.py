@@ -20,7 +20,7 @@ import cv2
 import msgspec
 import numpy as np
 import pytest
-from machine import free_port
+from machine import free_port, hidden
 
 from digitcam.core.bundle import SHIPPED
 from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
@@ -266,6 +266,14 @@ def test_disk(tmp_path: Path) -> None:
     # /proc has no space at all.
     worst = machine.disk(Board(tmp_path), [tmp_path, Path("/proc/digitcam"), tmp_path])
     assert (worst.state, worst.exit_code) == ("fail", 5) and worst.found.startswith("/proc/digitcam: 0 MB free")
+
+
+def test_a_disk_where_this_user_may_not_look(tmp_path: Path) -> None:
+    history = tmp_path / "history.db"
+    with hidden(tmp_path):
+        found = machine.disk(Board(tmp_path), [history])
+    assert found.state == "warn" and found.found == f"{history}: this user may not look there"
+    assert found.mend == "sudo digitcam doctor"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 import pytest
 import readings
+from machine import hidden
 
 from digitcam.cli import cli
 from digitcam.core.arrays import UInt8Array
@@ -31,8 +32,9 @@ from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.core.reading import Reading, decode_reading
 from digitcam.edge import runner
 from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig, Web
-from digitcam.edge.config.outputs import History
+from digitcam.edge.config.outputs import HardFrames, History
 from digitcam.edge.control import Control
+from digitcam.edge.folders import check_folders
 from digitcam.edge.outcome import Outcome
 from digitcam.edge.parts import Parts
 from digitcam.edge.regions import View
@@ -601,6 +603,14 @@ def test_check_opens_nothing_and_names_what_is_wrong(tmp_path: Path, capsys: pyt
         config.write_text(text)
         with pytest.raises(error):
             cli.main(["run", "--config", str(config), "--check"], standalone_mode=False)
+
+
+def test_where_this_user_may_not_look_the_check_asks_nothing(tmp_path: Path) -> None:
+    file = History(file=f"{tmp_path}/history.db")
+    with hidden(tmp_path):
+        check_folders(RunConfig(history=file, hard_frames=HardFrames(folder=f"{tmp_path}/hard")))
+        with pytest.raises(ConfigError, match=r"/etc/passwd is no folder: change hard_frames\.folder$"):
+            check_folders(RunConfig(history=file, hard_frames=HardFrames(folder="/etc/passwd")))
 
 
 class Folder(Frames):

@@ -13,6 +13,7 @@ from pathlib import Path
 from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
 from digitcam.edge.board import Board, throttle_words
 from digitcam.edge.doctor import Finding
+from digitcam.edge.folders import nearest
 
 PYTHONS = ((3, 10), (3, 13))
 """The oldest and the newest Python for which the engines' wheels were tried."""
@@ -178,7 +179,10 @@ def disk(board: Board, written: Sequence[Path] = ()) -> Finding:
 
 def _place(place: Path) -> Finding:
     # A file or folder that is not there yet will be made.
-    there = next(parent for parent in (place.absolute(), *place.absolute().parents) if parent.exists())
+    try:
+        there = nearest(place.absolute())
+    except PermissionError:
+        return Finding("disk", "warn", f"{place}: this user may not look there", "sudo digitcam doctor")
     return judged_space(str(place), *_space(there), os.access(there, os.W_OK))
 
 
