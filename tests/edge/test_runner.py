@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import pytest
 import readings
-from machine import hidden
+from machine import free_port, hidden
 
 from digitcam.cli import cli
 from digitcam.core.arrays import UInt8Array
@@ -32,7 +32,8 @@ from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.core.reading import Reading, decode_reading
 from digitcam.edge import runner
 from digitcam.edge.config import ConfigFile, Region, Rules, RunConfig, Web
-from digitcam.edge.config.outputs import HardFrames, History
+from digitcam.edge.config.mqtt import Mqtt
+from digitcam.edge.config.outputs import HardFrames, History, Webhook
 from digitcam.edge.control import Control
 from digitcam.edge.folders import check_folders
 from digitcam.edge.outcome import Outcome
@@ -795,3 +796,34 @@ def test_a_new_run_resumes_what_the_history_kept(
         "56.8 has more digits behind the point than rules.decimals = 0"
     )
     assert collector.outcomes[-1].number == "1234"
+
+
+@pytest.mark.parametrize("uri", ["replay:fault.tar", "fault.tar"])
+def test_a_recording_is_no_news_and_begins_with_no_number_of_today(
+    uri: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    history = History(file=str(tmp_path / "history.db"))
+    config = RunConfig(rules=Rules(window=1, needed=1, rising=True), history=history)
+    play(monkeypatch, ["567"])
+    run(config)
+    capfd.readouterr()
+    kept = Path(history.file).read_bytes()
+    # All of these would fail here or leave something behind.
+    config = msgspec.structs.replace(
+        config,
+        source=uri,
+        mqtt=Mqtt(host="127.0.0.1", port=free_port(), password_file="/gone", username="me", tls=False),
+        webhook=Webhook(url=f"http://127.0.0.1:{free_port()}", token_file="/gone"),
+        hard_frames=HardFrames(folder=str(tmp_path / "hard")),
+    )
+    play(monkeypatch, ["123", "124"])
+    assert run(config) == 0
+    out, err = capfd.readouterr()
+    assert [(reading.number, reading.reason) for reading in readings_on(out)] == [("123", ""), ("124", "")]
+    left_out = f"digitcam: {uri} is a recording: mqtt, webhook, history, hard_frames of the configuration are left out"
+    assert [line for line in err.splitlines() if "trusted: " not in line] == [
+        left_out,
+        "digitcam: read 2 frames, 2 accepted",
+    ]
+    assert Path(history.file).read_bytes() == kept
+    assert not (tmp_path / "hard").exists()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
+import msgspec
 
 from digitcam.core import draw
 from digitcam.core.arrays import UInt8Array
@@ -31,7 +32,7 @@ from digitcam.edge.regions import cut, views
 from digitcam.edge.secret import CREDENTIALS, handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, plan_sinks
 from digitcam.edge.sinks.notices import Notices
-from digitcam.edge.sources import Frame, Source, Waiting, frames_until, open_source
+from digitcam.edge.sources import Frame, Source, Waiting, frames_until, is_recording, open_source
 from digitcam.edge.trust import Trust
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ HELD_AFTER_S = Rules().held_after_s
 """After how long without an accepted reading a region without rules counts as not read for long."""
 STATUS_S = 10.0
 """How often the service manager is told how it goes."""
+OF_TODAY = ("mqtt", "webhook", "history", "hard_frames")
+"""The tables of a configuration that pass on or keep numbers as those of now."""
 
 
 def run(
@@ -229,6 +232,7 @@ class Runner:
     def _open(self, config: RunConfig, anew: bool = False) -> None:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
         write_as(config.log)
+        config = _replayed(config) if is_recording(config.source) else config
         engine, reader = (config.model, config.format, config.threads, config.accept), None
         # To share a small frame among threads costs OpenCV more than it saves.
         cv2.setNumThreads(config.threads)
@@ -363,6 +367,13 @@ def _reader(config: RunConfig) -> Reader:
 
         signer_of(bundle, Path(handed(config.signers)))
     return Reader(bundle, config.format, config.threads, config.accept)
+
+
+def _replayed(config: RunConfig) -> RunConfig:
+    """Return a configuration without what would take a recording's numbers for those of now, or begin with these."""
+    if left_out := [table for table in OF_TODAY if getattr(config, table)]:
+        log.info(f"{config.source} is a recording: {', '.join(left_out)} of the configuration are left out")
+    return msgspec.structs.replace(config, **dict.fromkeys(OF_TODAY))
 
 
 def _begun(region: str, rules: Rules, history: HistorySink | None) -> Trust:

@@ -82,6 +82,11 @@ def frames_until(source: Source, stop: Event) -> Iterator[Frame]:
     return source.until(stop) if isinstance(source, Waiting) else iter(source)
 
 
+def is_recording(uri: str) -> bool:
+    """Return whether an URI names a recording: its frames are of another time."""
+    return uri.startswith("replay:") or (uri.endswith(".tar") and "://" not in uri)
+
+
 def open_source(uri: str) -> Source:
     """Return the source an URI names.
 
@@ -115,7 +120,7 @@ def open_source(uri: str) -> Source:
         from digitcam.edge.sources.gst import gst_source
 
         return gst_source(uri)
-    if uri.startswith("replay:") or (uri.endswith(".tar") and "://" not in uri):
+    if is_recording(uri):
         from digitcam.edge.sources.replay import ReplaySource
 
         return ReplaySource(uri)
