@@ -2,9 +2,9 @@
 
 `systemctl.py ROOT STATE VERB ...`. What a unit is, is read at `daemon-reload` or when it is first asked for, as systemd
 does. Of units it knows what the installer's tests need: ExecStart, Type=notify, Restart, RestartSec (at most 1 s here),
-RestartPreventExitStatus, RuntimeDirectory, Before=, ConditionPathExists, WantedBy, drop-ins. No user, no sandbox, no
-limits, no watchdog. Paths in /opt, /run and /etc/digitcam are looked for below ROOT, and /usr/bin/python3
-is the Python of the tests. STATE holds, for each unit, what it is, its state and its log.
+RestartPreventExitStatus, RuntimeDirectory, StandardOutput=null, Before=, ConditionPathExists, WantedBy, drop-ins. No
+user, no sandbox, no limits, no watchdog. Paths in /opt, /run and /etc/digitcam are looked for below ROOT, and
+/usr/bin/python3 is the Python of the tests. STATE holds, for each unit, what it is, its state and its log.
 """
 
 from __future__ import annotations
@@ -133,6 +133,7 @@ def manage(unit: str) -> None:
     runtime = [ROOT / "run" / name for name in keys.get("RuntimeDirectory", [])]
     if runtime:
         env["RUNTIME_DIRECTORY"] = str(runtime[0])
+    quiet = keys.get("StandardOutput") == ["null"]
     process: subprocess.Popen[bytes] | None = None
     try:
         while True:
@@ -141,7 +142,8 @@ def manage(unit: str) -> None:
             (STATE / f"{unit}.notify").unlink(missing_ok=True)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear, (STATE / f"{unit}.log").open("ab") as log:
                 ear.bind(str(STATE / f"{unit}.notify"))
-                process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                out = subprocess.DEVNULL if quiet else log
+                process = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=log)
                 put(unit, ActiveState="activating", SubState="start", MainPID=str(process.pid))
                 ended = os.pidfd_open(process.pid)
                 while ended not in (readable := select.select([ear, ended], [], [])[0]):
@@ -224,7 +226,9 @@ def main() -> int:
                 print(f"{name}={value}")
     elif verb == "journal":
         with contextlib.suppress(FileNotFoundError):
-            print((STATE / f"{units[0]}.log").read_text(), end="")
+            lines = (STATE / f"{units[0]}.log").read_text().splitlines(keepends=True)
+            count = int(words[words.index("--lines") + 1]) if "--lines" in words else len(lines)
+            print("".join(lines[-count:]), end="")
     else:
         print(f"Unknown command verb {verb}.", file=sys.stderr)
         return 1

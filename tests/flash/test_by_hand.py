@@ -108,6 +108,8 @@ def test_from_an_empty_pi_to_a_service_that_reads(pi: Box) -> None:
     forget = readme.partition("To remove it all, stop the service, then `")[2].partition("`")[0]
     said = follow(pi, pi.root.parent, f"systemctl stop digitcam\n{forget}")
     assert re.search(r"^forgot homeassistant/device/.*/config$", said, re.MULTILINE), said
+    # Messages, and no readings.
+    assert pi.log() and '"schema"' not in pi.log()
 
 
 def test_the_first_look(pi: Box) -> None:

@@ -247,10 +247,10 @@ def unit_state() -> dict[str, str]:
 
 
 def last_log() -> list[str]:
-    """Return the last lines of the service's log without its readings."""
+    """Return the last lines of the service's log."""
     with suppress(Failure):
-        told = run("journalctl", "--unit", SERVICE, "--lines", 500, "--output", "cat", "--no-pager", timeout_s=30)
-        return [line for line in told.splitlines() if not line.startswith("{")][-LOG_LINES:]
+        last = ("--lines", LOG_LINES, "--output", "cat", "--no-pager")
+        return run("journalctl", "--unit", SERVICE, *last, timeout_s=30).splitlines()
     return []
 
 
