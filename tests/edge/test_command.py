@@ -135,7 +135,10 @@ def test_a_broker_that_refuses_the_login_ends_the_run(broker: Broker, tmp_path: 
     with running(tmp_path, "--config", "run.toml", "--log", "plain") as run:
         out, err = run.communicate(timeout=60)
     assert (run.returncode, out) == (5, "")
-    refused = f"digitcam: mqtt://127.0.0.1:{broker.plain}: the broker refuses the login: Not authorized"
+    refused = (
+        f"digitcam: mqtt://127.0.0.1:{broker.plain}: the broker refuses the login: Not authorized: "
+        "check mqtt.username and mqtt.password_file"
+    )
     assert err.splitlines()[-1] == refused
 
 

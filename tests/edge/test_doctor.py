@@ -461,7 +461,7 @@ def test_a_login_sent_in_clear_over_the_network_is_a_warning(mosquitto: Mqtt) ->
 
 def test_a_broker_that_refuses(mosquitto: Mqtt) -> None:
     wrong = str(Path(mosquitto.password_file or "").with_name("wrong"))
-    with pytest.raises(SinkError, match="refuses the login: Not authorized"):
+    with pytest.raises(SinkError, match=r"refuses the login: Not authorized: check mqtt\.username and "):
         parts.broker(msgspec.structs.replace(mosquitto, password_file=wrong))
     with pytest.raises(ConfigError, match=r"cannot read mqtt\.password_file"):
         parts.broker(msgspec.structs.replace(mosquitto, password_file="/nowhere"))

@@ -38,7 +38,7 @@ from digitcam.edge.runner import Runner
 from digitcam.edge.secret import handed, read_secret
 from digitcam.edge.sinks import Desk, Sink, forget_all, homeassistant, mqtt, plan_sinks
 from digitcam.edge.sinks import broker as broker_module
-from digitcam.edge.sinks.credentials import verifying
+from digitcam.edge.sinks.credentials import tls_mend, verifying
 from digitcam.edge.sinks.mqtt import MqttSink
 from digitcam.edge.sinks.stdout import StdoutSink
 
@@ -52,6 +52,7 @@ READING = readings.reading(
     previous="06",
 )
 SECOND = msgspec.structs.replace(READING, number="1", accepted=False, reason="low_confidence")
+NOT_AUTHORIZED = "the broker refuses the login: Not authorized: check mqtt.username and mqtt.password_file"
 CLIENT = {"ca_file": "ca.crt", "cert_file": "edge.crt", "key_file": "edge.key"}
 
 
@@ -273,7 +274,7 @@ def test_a_password_from_the_environment(broker: Broker, topic: str, monkeypatch
     with pytest.raises(ConfigError, match=r"^mqtt\.password_env: the environment has no METER_PASSWORD: set it$"):
         opened(config).__enter__()
     monkeypatch.setenv("METER_PASSWORD", "edge")
-    assert refusal(config).endswith("refuses the login: Not authorized")
+    assert refusal(config).endswith("refuses the login: Not authorized: check mqtt.username and mqtt.password_env")
     monkeypatch.setenv("METER_PASSWORD", "edge pass")
     with opened(config) as sink:
         send(sink, [READING], None)
@@ -291,21 +292,37 @@ def test_a_certificate_of_an_unknown_authority_is_refused(broker: Broker) -> Non
     message = refusal(broker.config(port=broker.tls, tls=True))
     assert message.startswith(f"mqtts://127.0.0.1:{broker.tls}: cannot reach the broker: ")
     assert "CERTIFICATE_VERIFY_FAILED" in message
+    assert message.endswith(": name the authority that signed the broker's certificate as mqtt.ca_file")
 
 
 def test_a_certificate_of_another_name_is_refused(broker: Broker) -> None:
     ca_file = str(broker.folder / "ca.crt")
     message = refusal(broker.config(host="localhost", port=broker.tls, tls=True, ca_file=ca_file))
     assert "CERTIFICATE_VERIFY_FAILED" in message
+    assert message.endswith(": write mqtt.host as the certificate has it")
+
+
+@pytest.mark.parametrize(
+    ("code", "mend"),
+    [(9, "set this machine's clock"), (10, "renew the broker's certificate"), (64, "write mqtt.host ")],
+)
+def test_other_certificates_that_are_refused(code: int, mend: str) -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_code = code
+    assert tls_mend(error).startswith(mend)
+
+
+def test_what_is_no_tls_on_the_other_side() -> None:
+    assert tls_mend(ssl.SSLError()).startswith("check mqtt.port, mqtt.tls")
 
 
 def test_a_wrong_password(broker: Broker) -> None:
     message = refusal(broker.config(password_file=str(broker.folder / "wrong.secret")))
-    assert message == f"mqtt://127.0.0.1:{broker.plain}: the broker refuses the login: Not authorized"
+    assert message == f"mqtt://127.0.0.1:{broker.plain}: {NOT_AUTHORIZED}"
 
 
 def test_no_login_where_one_is_needed(broker: Broker) -> None:
-    assert refusal(broker.config(username=None, password_file=None)).endswith("refuses the login: Not authorized")
+    assert refusal(broker.config(username=None, password_file=None)).endswith(NOT_AUTHORIZED)
 
 
 def test_plain_to_a_tls_port(broker: Broker) -> None:
@@ -386,8 +403,8 @@ def test_a_broker_away_at_the_start_is_waited_for_and_nothing_is_lost(mortal: Mo
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"password_file": "wrong.secret"}, "the broker refuses the login: Not authorized"),
-        ({"tls": True}, "CERTIFICATE_VERIFY_FAILED"),
+        ({"password_file": "wrong.secret"}, f": {NOT_AUTHORIZED}$"),
+        ({"tls": True}, "CERTIFICATE_VERIFY_FAILED.*: name the authority .* as mqtt.ca_file$"),
     ],
 )
 def test_a_broker_away_at_the_start_that_then_refuses(
@@ -473,7 +490,7 @@ def test_no_more_is_sent_at_once_than_the_broker_takes(broker: Broker, topic: st
 
 def test_a_login_refused_later_is_told_and_waited_for(mortal: Mortal, told: queue.Queue[str]) -> None:
     with opened(mortal.broker.config()) as sink:
-        for password, says in (("other", "the broker refuses the login: Not authorized"), ("edge pass", "connected")):
+        for password, says in (("other", f"{NOT_AUTHORIZED}: reading goes on"), ("edge pass", "connected")):
             mortal.kill()
             set_password(mortal.broker, "edge", password)
             mortal.start()

@@ -36,6 +36,8 @@ WAITING = 1000
 AWAY = f"reading goes on, up to {WAITING} messages wait for the broker"
 IN_FLIGHT = 20
 """How many may be sent and not yet confirmed; fewer where the broker says so."""
+BAD_LOGIN = (134, 135)
+"""MQTT's reasons for which another login may help: bad user name or password, not authorized."""
 
 
 class Message(NamedTuple):
@@ -118,8 +120,8 @@ class Broker:
             client.connect(config.host, config.port, KEEPALIVE_S)
         except (OSError, UnicodeError) as error:  # the latter where the host cannot be a name
             if not wait or isinstance(error, (ssl.SSLError, UnicodeError)):
-                raise SinkError(f"{self.where}: cannot reach the broker: {error}") from None
-            self._notices.tell(f"cannot reach the broker: {error}: {AWAY}")
+                raise SinkError(f"{self.where}: {_unreachable(error)}") from None
+            self._notices.tell(f"{_unreachable(error)}: {AWAY}")
             client.loop_start()
             return
         client.loop_start()
@@ -127,7 +129,8 @@ class Broker:
         if self._login is None or self._login.is_failure:
             self.close()
             keys = "mqtt.port, mqtt.tls and mqtt.cert_file" if config.tls else "mqtt.port and mqtt.tls"
-            raise SinkError(f"{self.where}: the broker refuses the login: {self._login or f'no answer: check {keys}'}")
+            no_answer = f"the broker refuses the login: no answer: check {keys}"
+            raise SinkError(f"{self.where}: {self._refusal(self._login) if self._login else no_answer}")
 
     @property
     def reached(self) -> bool:
@@ -183,6 +186,10 @@ class Broker:
         self._client.disconnect()
         self._client.loop_stop()
 
+    def _refusal(self, reason: ReasonCode) -> str:
+        mend = f": {credentials.login_mend(self.config)}" if reason.value in BAD_LOGIN else ""
+        return f"the broker refuses the login: {reason}{mend}"
+
     def _retained_first(self) -> None:
         others = [message for message in self._waiting if not message.retain]
         self._waiting = deque((*self._retained.values(), *others))
@@ -209,9 +216,9 @@ class Broker:
         again, self._login = self._login is not None, reason
         if reason.is_failure:
             if again:
-                self._notices.tell(f"the broker refuses the login: {reason}: reading goes on")
+                self._notices.tell(f"{self._refusal(reason)}: reading goes on")
             else:
-                self._shut_out = f"the broker refuses the login: {reason}"
+                self._shut_out = self._refusal(reason)
         else:
             # paho would send what the last connection left unconfirmed after what this one begins with, and so an old
             # retained message after its newer one.
@@ -252,9 +259,9 @@ class Broker:
         error = sys.exc_info()[1]
         if isinstance(error, ssl.SSLError):
             if self.reached:
-                self._notices.tell(f"cannot reach the broker: {error}: reading goes on")
+                self._notices.tell(f"{_unreachable(error)}: reading goes on")
             else:
-                self._shut_out = f"cannot reach the broker: {error}"
+                self._shut_out = _unreachable(error)
 
     def _on_publish(self, client: Client, data: Any, mid: int, reason: ReasonCode, properties: Any) -> None:
         if reason.is_failure:
@@ -272,3 +279,8 @@ class Broker:
     def _on_message(self, client: Client, data: Any, message: Any) -> None:
         if call := self.listen.get(message.topic):
             call(Message(message.topic, message.payload, message.retain))
+
+
+def _unreachable(error: Exception) -> str:
+    mend = f": {credentials.tls_mend(error)}" if isinstance(error, ssl.SSLError) else ""
+    return f"cannot reach the broker: {error}{mend}"

@@ -8,6 +8,30 @@ from digitcam.core.errors import ConfigError
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.secret import handed, read_file, read_secret
 
+_CERTIFICATE = {
+    9: "set this machine's clock: sudo timedatectl set-ntp true",
+    10: "renew the broker's certificate, or set this machine's clock if that is wrong",
+    62: "write mqtt.host as the certificate has it",
+    64: "write mqtt.host as the certificate has it",
+}
+"""What mends a certificate, by OpenSSL's X509_V_ERR_: not yet valid, expired, for another name, another address."""
+
+
+def login_mend(config: Mqtt) -> str:
+    """Return what to do where a broker refuses a login."""
+    if config.cert_file and not config.username:
+        return "check mqtt.cert_file"
+    return f"check mqtt.username and mqtt.{'password_env' if config.password_env else 'password_file'}"
+
+
+def tls_mend(error: ssl.SSLError) -> str:
+    """Return what to do where no TLS connection comes about."""
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return "check mqtt.port, mqtt.tls and mqtt.cert_file"
+    return _CERTIFICATE.get(
+        error.verify_code, "name the authority that signed the broker's certificate as mqtt.ca_file"
+    )
+
 
 def password(config: Mqtt) -> str | None:
     """Return the first line of the password's file, or the environment variable; None where neither is named.
