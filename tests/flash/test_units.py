@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def units(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 def test_they_are_as_systemd_wants_them(units: Path) -> None:
     assert analyze(units, "verify", "--man=no", *(f"./{unit}" for unit in UNITS)) == (0, "")
+
+
+def test_with_the_lines_for_a_jetson_it_is_too(units: Path) -> None:
+    unit = units / "digitcam.service"
+    lines, count = re.subn(r"^#(BindPaths|DevicePolicy|DeviceAllow)=", r"\1=", unit.read_text(), flags=re.MULTILINE)
+    assert count == 3
+    unit.write_text(lines)
+    assert analyze(units, "verify", "--man=no", "./digitcam.service") == (0, "")
 
 
 def test_the_service_is_little_exposed(units: Path) -> None:
