@@ -22,7 +22,7 @@ def sent(tmp_path: Path) -> Path:
     conditions = Conditions(9.0, 9, [], None, None, [], [], 0.0, 0.0)
     told = {"memory_mb": 8000.0, "os": "Debian", "kernel": "6.12", "cooling": "a fan", "supply": "USB-C"}
     path = tmp_path / "some-canvas-overhead.json"
-    environment = replace(result.environment, board="Board 5", **told)
+    environment = replace(result.environment, board="Raspberry Pi 5", **told)
     write_result(path, replace(result, environment=environment, conditions=conditions))
     return path
 
@@ -66,6 +66,11 @@ def test_what_was_sent_tells_all(sent: Path) -> None:
         ('"rest_p50_ms"', '"rest_ms"', "rest_ms"),
         ('"kind": "overhead"', '"kind": "speed"', "'speed' - at `\\$\\.kind`"),
         ('"throttled": []', '"throttled": ["under-voltage"]', "the measurement is invalid: throttled: under-voltage"),
+        (
+            '"throttled": []',
+            '"throttled": null',
+            "invalid: whether it was throttled is unknown, vcgencmd gave no answer",
+        ),
         ('"schema": 1', '"schema": 2', "field 'schema' is 2"),
     ],
 )
@@ -118,6 +123,6 @@ def test_the_command_looks_at_every_file(sent: Path, tmp_path: Path) -> None:
     words = ["bench", "validate", str(tmp_path / "none.json"), str(sent)]
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == 6
-    assert done.stdout == f"{sent}: canvas on Board 5: ok\n"
+    assert done.stdout == f"{sent}: canvas on Raspberry Pi 5: ok\n"
     assert done.stderr == f"digitcam: {tmp_path / 'none.json'}: cannot read the result: No such file or directory\n"
     assert CliRunner().invoke(cli, ["bench", "validate", str(sent)], standalone_mode=False).return_value == 0

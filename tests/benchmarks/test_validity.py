@@ -17,13 +17,23 @@ WELL = Conditions(
     others=0.1,
     stolen=0.05,
 )
+PI = "Raspberry Pi 4 Model B Rev 1.4"
 GOOD = replace(summary(9.0, [10.0] * 1024, 20.0), ratios=(2.0, 2.2))
 
 
 def test_nothing_is_said_against_a_good_measurement() -> None:
-    assert objections(WELL, {1: {"int8.onnx": GOOD}}) == []
+    assert objections(WELL, None, {1: {"int8.onnx": GOOD}}) == []
     unknown = replace(WELL, governors=[], clock_mhz=None, temperature_c=None, throttled=None, others=None, stolen=None)
-    assert objections(unknown, {1: {"int8.onnx": GOOD}}) == []
+    assert objections(unknown, None, {1: {"int8.onnx": GOOD}}) == []
+
+
+def test_a_pi_that_does_not_say_whether_it_was_throttled_gives_no_result() -> None:
+    assert objections(WELL, PI) == []
+    mute = replace(WELL, throttled=None, throttled_before=None)
+    (found,) = objections(mute, PI)
+    assert found.startswith("whether it was throttled is unknown, vcgencmd gave no answer: ")
+    # Others have no such tool.
+    assert objections(mute, "NVIDIA Jetson Orin Nano") == objections(mute, None) == []
 
 
 @pytest.mark.parametrize(
@@ -41,25 +51,25 @@ def test_nothing_is_said_against_a_good_measurement() -> None:
     ],
 )
 def test_what_happens_to_the_board_counts(changed: dict[str, object], said: str) -> None:
-    (found,) = objections(replace(WELL, **changed), {1: {"int8.onnx": GOOD}})
+    (found,) = objections(replace(WELL, **changed), PI, {1: {"int8.onnx": GOOD}})
     assert found.startswith(said)
 
 
 def test_too_few_and_too_short_runs() -> None:
     few, short = replace(GOOD, runs=1023), replace(GOOD, seconds=9.9)
-    assert objections(WELL, {1: {"int8.onnx": few, "fp32.onnx": GOOD}}) == [
+    assert objections(WELL, None, {1: {"int8.onnx": few, "fp32.onnx": GOOD}}) == [
         "too few runs: int8.onnx, 1 thread: 1023 in 10.2 s, not 1024 and 10 s"
     ]
-    assert objections(WELL, {1: {"int8.onnx": few}, 4: {"int8.onnx": short}}) == [
+    assert objections(WELL, None, {1: {"int8.onnx": few}, 4: {"int8.onnx": short}}) == [
         "too few runs: int8.onnx, 4 threads: 1024 in 9.9 s, not 1024 and 10 s, and 1 more like it"
     ]
 
 
 def test_halves_that_disagree_by_more_than_a_tenth() -> None:
     apart, more = replace(GOOD, ratios=(2.0, 2.21)), replace(GOOD, ratios=(3.0, 2.0))
-    assert objections(WELL, {1: {"int8.onnx": apart}}) == [
+    assert objections(WELL, None, {1: {"int8.onnx": apart}}) == [
         "the two halves of the measurement disagree: "
         "int8.onnx, 1 thread: 2.00 times the reference, then 2.21: try again"
     ]
-    (worst,) = objections(WELL, {1: {"int8.onnx": apart, "int8.tflite": more}})
+    (worst,) = objections(WELL, None, {1: {"int8.onnx": apart, "int8.tflite": more}})
     assert worst.endswith("int8.tflite, 1 thread: 3.00 times the reference, then 2.00, and 1 more like it: try again")

@@ -19,6 +19,7 @@ class Pi:
     def __init__(self, root: Path) -> None:
         self.root, self.bin, self.now_s, self.own_s = root / "root", root / "bin", 0.0, 0.0
         self.board = Board(self.root, str(self.bin))
+        self.write("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
         self.says(bits=0, mhz=1800, celsius=50)
 
     def says(self, bits: int, mhz: int, celsius: int, governor: str = "ondemand") -> None:
@@ -80,6 +81,13 @@ def test_throttled_between_two_looks(pi: Pi) -> None:
     assert watch.found().throttled == ["clock capped"]
 
 
+def test_a_pi_whose_tool_may_not_be_used_says_nothing_of_throttling(pi: Pi) -> None:
+    pi.write("../bin/vcgencmd", "#!/bin/sh\necho VCHI initialization failed\nexit 255\n")
+    found = pi.watch().found()
+    assert (found.throttled, found.throttled_before) == (None, None)
+    assert len(objections(found, pi.board.model())) == 1
+
+
 def test_an_intel_processor_that_was_too_hot(pi: Pi) -> None:
     (pi.bin / "vcgencmd").unlink()
     counter = "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"
@@ -95,14 +103,14 @@ def test_a_clock_that_was_low_from_the_start_is_held_against_what_the_kernel_lis
     pi.says(bits=0, mhz=600, celsius=50, governor="powersave")
     found = pi.watch().found()
     assert (found.clock_mhz, found.clock_listed_mhz) == ((600.0, 600.0), 1800.0)
-    assert objections(found, {}) == ["the clock was low: 600 of 1800 MHz: mind cooling and governor"]
+    assert objections(found, pi.board.model()) == ["the clock was low: 600 of 1800 MHz: mind cooling and governor"]
     pi.says(bits=0, mhz=1800, celsius=50)
-    assert objections(pi.watch().found(), {}) == []
+    assert objections(pi.watch().found(), pi.board.model()) == []
 
 
 def test_marks_of_before_the_run_are_an_objection_for_nothing_new_could_show(pi: Pi) -> None:
     pi.says(bits=0x50000, mhz=1800, celsius=50)
-    (told,) = objections(pi.watch().found(), {})
+    (told,) = objections(pi.watch().found(), pi.board.model())
     assert told == (
         "throttled before, and whether again cannot be told: under-voltage, throttled: mind its cause, then restart"
     )
@@ -124,7 +132,7 @@ def test_a_burst_of_others_is_not_hidden_by_a_long_run(pi: Pi) -> None:
     assert (found.others, found.stolen) == (0.04, 0.02)
     # All of it fell into the stretch from 30 to 40 s.
     assert (found.others_most, found.stolen_most) == (0.4, 0.2)
-    assert [told[:16] for told in objections(found, {})] == ["other load: 40% ", "other load: 20% "]
+    assert [told[:16] for told in objections(found, pi.board.model())] == ["other load: 40% ", "other load: 20% "]
 
 
 def test_what_is_left_after_the_last_stretch_is_no_stretch_of_its_own(pi: Pi) -> None:

@@ -58,7 +58,7 @@ def check_board(path: Path) -> BoardResult:
         if result.conditions is None:
             raise BenchmarkInvalidError(f"{path}: field 'conditions' is missing: measure again with this digitcam")
         by_threads = result.by_threads if isinstance(result, LatencyResult) else None
-        if reasons := objections(result.conditions, by_threads):
+        if reasons := objections(result.conditions, result.environment.board, by_threads):
             raise BenchmarkInvalidError(f"{path}: the measurement is invalid: {'; '.join(reasons)}")
     return result
 

@@ -111,7 +111,7 @@ def latency(
         first, *others = by_threads
         taken_apart = stages(bundle, formats, first, source, plan.stage_frames, watch.look)
         conditions = watch.found()
-    reasons = objections(conditions, by_threads)
+    reasons = objections(conditions, board.model(), by_threads)
     short = [] if plan.sustained_s >= SUSTAINED_S else [f"sustained for {plan.sustained_s:g} s, not {SUSTAINED_S:g}"]
     for one in short:
         say(one)

@@ -52,7 +52,8 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
     bare_ms: list[float] = []
     engine, spec = engines.load(bundle, format), bundle.card.input
     tensor = np.zeros((1, spec.height, spec.width, spec.channels), np.uint8)
-    watch = Watch(Board(), os.sched_getaffinity(0))
+    board = Board()
+    watch = Watch(board, os.sched_getaffinity(0))
     with open_runners(bundle, [format]) as runners:
         read_timed(runners[format], frames[:WARM_UP])
         for _ in range(BLOCKS):
@@ -64,7 +65,7 @@ def overhead(bundle: Bundle, format: str | None = None, say: Callable[[str], Non
     helps, bares = _starts()
     memory_mb = _memory_mb(bundle, format)
     conditions = watch.found()
-    reasons = objections(conditions)
+    reasons = objections(conditions, board.model())
     result = OverheadResult(
         subject=subject(bundle, [format]),
         environment=environment(),

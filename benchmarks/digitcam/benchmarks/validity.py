@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from digitcam.benchmarks.results import Conditions, FormatLatency
+from digitcam.edge.board import is_pi
 
 MIN_RUNS, MIN_SECONDS = 1024, 10.0
 """How often and how long each format has to run."""
@@ -15,22 +16,32 @@ AGREE = 1.1
 
 
 def objections(
-    conditions: Conditions, by_threads: Mapping[int, Mapping[str, FormatLatency]] | None = None
+    conditions: Conditions, model: str | None, by_threads: Mapping[int, Mapping[str, FormatLatency]] | None = None
 ) -> list[str]:
     """Return why a measurement is no result, the worst case of each reason; nothing when it is one.
 
-    Formats by number of threads have to be those of `bench latency`; other benchmarks have none.
+    Parameters
+    ----------
+    model
+        The board's, as `Board.model` tells it: a Raspberry Pi has to say whether it was throttled.
+    by_threads
+        Formats by number of threads, of `bench latency`; other benchmarks have none.
     """
     times = {
         f"{format}, {threads} thread{'s'[: threads > 1]}": found
         for threads, formats in (by_threads or {}).items()
         for format, found in formats.items()
     }
-    return [*_of_board(conditions), *_of_counts(times), *_of_halves(times)]
+    return [*_of_board(conditions, model), *_of_counts(times), *_of_halves(times)]
 
 
-def _of_board(found: Conditions) -> list[str]:
+def _of_board(found: Conditions, model: str | None) -> list[str]:
     objections = []
+    if found.throttled is None and is_pi(model):
+        objections.append(
+            "whether it was throttled is unknown, vcgencmd gave no answer: install raspi-utils, add this user to the "
+            "group video, and measure outside of a container"
+        )
     if found.throttled:
         objections.append(f"throttled: {', '.join(found.throttled)}: mind cooling and supply")
     if found.throttled_before:

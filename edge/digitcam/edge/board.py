@@ -56,7 +56,7 @@ class Board(NamedTuple):
 
     def is_pi(self) -> bool:
         """Return whether it is a Raspberry Pi."""
-        return (self.model() or "").startswith("Raspberry Pi")
+        return is_pi(self.model())
 
     def revision(self) -> str | None:
         """Return a Raspberry Pi's revision code in hexadecimal, as `c03114`."""
@@ -169,6 +169,11 @@ class Board(NamedTuple):
             return (self.root / name).read_text(encoding="utf-8", errors="replace").strip("\0 \n") or None
         except OSError:
             return None
+
+
+def is_pi(model: str | None) -> bool:
+    """Return whether `Board.model` names a Raspberry Pi."""
+    return (model or "").startswith("Raspberry Pi")
 
 
 def throttle_words(bits: int) -> tuple[list[str], list[str]]:

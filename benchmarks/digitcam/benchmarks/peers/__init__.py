@@ -64,10 +64,11 @@ def peers(
     scenes = from_data(data, split, wanted) if data else from_source(source, wanted)
     for name, why in left_out.items():
         say(f"{name:14} left out: {why}")
-    watch = Watch(Board(), os.sched_getaffinity(0))
+    board = Board()
+    watch = Watch(board, os.sched_getaffinity(0))
     found = compare(Digitcam(bundle.path, format), ready, scenes[:frames], scenes[frames:], say, look=watch.look)
     conditions = watch.found()
-    reasons = objections(conditions)
+    reasons = objections(conditions, board.model())
     return PeersResult(
         subject=described,
         environment=environment(),
