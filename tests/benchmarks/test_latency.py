@@ -37,6 +37,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
         (validity, "MIN_RUNS", 4),
         (validity, "MIN_SECONDS", 1e-9),
         (validity, "AGREE", 1e9),
+        (validity, "DRIFT", 1e9),
         (module, "Plan", partial(Plan, stage_frames=1, peak_s=0.0)),
     ):
         monkeypatch.setattr(where, name, value)

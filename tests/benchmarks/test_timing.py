@@ -87,6 +87,7 @@ def test_formats_take_turns_and_each_half_is_anew(monkeypatch: pytest.MonkeyPatc
     told = summaries(found, "slow")
     # 8 / 2 and 8 / 4; over both halves the median lies at 3.
     assert (told["fast"].ratios, told["fast"].ratio) == ((4.0, 2.0), pytest.approx(8 / 3, abs=1e-3))
+    assert (told["fast"].halves_ms, told["slow"].halves_ms) == ((2.0, 4.0), (8.0, 8.0))
     assert (told["slow"].ratios, told["slow"].ratio, told["slow"].runs) == ((1.0, 1.0), 1.0, 12)
 
 

@@ -73,3 +73,24 @@ def test_halves_that_disagree_by_more_than_a_tenth() -> None:
     ]
     (worst,) = objections(WELL, None, {1: {"int8.onnx": apart, "int8.tflite": more}})
     assert worst.endswith("int8.tflite, 1 thread: 3.00 times the reference, then 2.00, and 1 more like it: try again")
+
+
+def test_a_machine_that_changes_its_speed_for_all_formats_alike() -> None:
+    steady, slower = replace(GOOD, ratios=(1.0, 1.0), halves_ms=(4.0, 5.0)), replace(GOOD, halves_ms=(4.0, 5.04))
+    assert objections(WELL, None, {1: {"int8.onnx": steady}}) == []
+    assert objections(WELL, None, {1: {"int8.onnx": slower}}) == [
+        "the machine changed its speed: int8.onnx, 1 thread: 4.00 ms, then 5.04: mind cooling, try again"
+    ]
+    quicker = replace(GOOD, halves_ms=(6.0, 4.0))
+    (worst,) = objections(WELL, None, {1: {"int8.onnx": slower, "fp32.onnx": quicker, "int8.tflite": steady}})
+    assert "fp32.onnx, 1 thread: 6.00 ms, then 4.00, and 1 more like it" in worst
+
+
+def test_a_machine_that_slows_down_in_one_go() -> None:
+    # 100 runs a second in the blocks; more in one go is no fault.
+    kept, quick, slow = (replace(GOOD, fps=100.0, sustained_fps=fps) for fps in (80.0, 200.0, 79.0))
+    assert objections(WELL, None, {1: {"fp32.onnx": kept, "int8.onnx": quick}}) == []
+    assert objections(WELL, None, {1: {"fp32.onnx": slow}}) == [
+        "the machine changed its speed: fp32.onnx, 1 thread: 100 runs a second in turn, then 79 in one go: "
+        "mind cooling, try again"
+    ]

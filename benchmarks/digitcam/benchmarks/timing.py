@@ -103,11 +103,15 @@ def sustained(
 def summaries(times: Mapping[str, Times], reference: str) -> dict[str, FormatLatency]:
     """Summarise the times of all formats against one of them."""
     whole = _median(times[reference].all_ms)
-    halves = [_median(half) for half in times[reference].halves_ms]
+    before, after = map(_median, times[reference].halves_ms)
     found = {}
     for format, one in times.items():
-        early, late = (round(of / _median(half), 3) for of, half in zip(halves, one.halves_ms, strict=True))
-        found[format] = replace(summary(one.first_ms, one.all_ms, whole), ratios=(early, late))
+        early, late = map(_median, one.halves_ms)
+        found[format] = replace(
+            summary(one.first_ms, one.all_ms, whole),
+            ratios=(round(before / early, 3), round(after / late, 3)),
+            halves_ms=(round(early, 4), round(late, 4)),
+        )
     return found
 
 

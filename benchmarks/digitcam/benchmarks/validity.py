@@ -1,7 +1,8 @@
-"""When times are no result: what happened to the board meanwhile, too few of them, halves that do not agree."""
+"""When times are no result: what happened to the board meanwhile, too few of them, halves that do not agree, drift."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from digitcam.benchmarks.results import Conditions, FormatLatency
@@ -13,6 +14,10 @@ CLOCK, OTHERS, STOLEN = 0.9, 0.1, 0.05
 """How low the clock may be, and what others and a virtual machine's host may take of the processors' time."""
 AGREE = 1.1
 """The factor by which a ratio may differ between the two halves, each a process of its own."""
+DRIFT = 1.25
+"""The factor by which a time may: where no clock is told, this alone shows a machine that slowed down. It is wider, as
+what slows all formats alike leaves their ratios; the blocks of good measurements and their minute in one go, as far
+apart, differed by up to 1.16 on a machine shared with others."""
 
 
 def objections(
@@ -32,7 +37,7 @@ def objections(
         for threads, formats in (by_threads or {}).items()
         for format, found in formats.items()
     }
-    return [*_of_board(conditions, model), *_of_counts(times), *_of_halves(times)]
+    return [*_of_board(conditions, model), *_of_counts(times), *_of_halves(times), *_of_drift(times)]
 
 
 def _of_board(found: Conditions, model: str | None) -> list[str]:
@@ -71,14 +76,32 @@ def _of_counts(times: Mapping[str, FormatLatency]) -> list[str]:
 
 
 def _of_halves(times: Mapping[str, FormatLatency]) -> list[str]:
-    factors = {name: max(one.ratios) / min(one.ratios) for name, one in times.items() if one.ratios}
-    apart = {name: factor for name, factor in factors.items() if factor > AGREE}
+    ratios = {name: one.ratios for name, one in times.items() if one.ratios}
+    apart = _worst(ratios, AGREE, "{:.2f} times the reference, then {:.2f}")
+    return [f"the two halves of the measurement disagree: {told}: try again" for told in apart]
+
+
+def _of_drift(times: Mapping[str, FormatLatency]) -> list[str]:
+    halves = {name: one.halves_ms for name, one in times.items() if one.halves_ms}
+    # Quicker in one go than in turn with others is no fault.
+    slower = {
+        name: (one.fps, one.sustained_fps)
+        for name, one in times.items()
+        if one.sustained_fps is not None and one.sustained_fps < one.fps
+    }
+    apart = _worst(halves, DRIFT, "{:.2f} ms, then {:.2f}")
+    apart += _worst(slower, DRIFT, "{:.0f} runs a second in turn, then {:.0f} in one go")
+    return [f"the machine changed its speed: {told}: mind cooling, try again" for told in apart]
+
+
+def _worst(pairs: Mapping[str, tuple[float, float]], most: float, pattern: str) -> list[str]:
+    """Return in words the pair that differs by the largest factor; nothing where none does by more than `most`."""
+    factors = {name: max(pair) / min(pair) if min(pair) > 0 else math.inf for name, pair in pairs.items()}
+    apart = [name for name, factor in factors.items() if factor > most]
     if not apart:
         return []
-    name = max(apart, key=lambda name: apart[name])
-    first, second = times[name].ratios or (0.0, 0.0)
-    told = f"{name}: {first:.2f} times the reference, then {second:.2f}"
-    return [f"the two halves of the measurement disagree: {told}{_more(len(apart) - 1)}: try again"]
+    name = max(apart, key=lambda name: factors[name])
+    return [f"{name}: {pattern.format(*pairs[name])}{_more(len(apart) - 1)}"]
 
 
 def _more(count: int) -> str:

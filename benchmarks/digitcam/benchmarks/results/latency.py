@@ -27,6 +27,8 @@ class FormatLatency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ratios
         The same in each half of the run. Each half is a process of its own; in results of before they shared one, and
         the networks were loaded anew for the second.
+    halves_ms
+        The median of each half.
     burst_fps
         Runs a second in one block of them, the median of the blocks.
     sustained_fps, sustained_s
@@ -51,6 +53,7 @@ class FormatLatency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fps: float
     ratio: float
     ratios: tuple[float, float] | None = None
+    halves_ms: tuple[float, float] | None = None
     histogram: Histogram | None = None
     burst_fps: float | None = None
     sustained_fps: float | None = None
