@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from digitcam.benchmarks.boards import check_board, schema
 from digitcam.benchmarks.readme import RESULTS
-from digitcam.benchmarks.results import Conditions, LatencyResult, OverheadResult, read_result, write_result
+from digitcam.benchmarks.results import Conditions, LatencyResult, OverheadResult, SoakResult, read_result, write_result
 from digitcam.cli import cli
 from digitcam.core.errors import BenchmarkInvalidError
 
@@ -93,30 +93,50 @@ def test_a_measurement_that_calls_itself_invalid_is_refused(tmp_path: Path) -> N
         check_board(tmp_path / "hot.json")
 
 
+TOLD = {"memory_mb": 8000.0, "os": "Debian", "kernel": "6.12", "cooling": "a fan", "supply": "USB"}
+
+
 def as_sent(path: Path, **changes: Any) -> Path:
     """Write a latency result as a board would give it, with changes of which its `valid` knows nothing."""
-    result = read_result(RESULTS / "canvas-latency.json", LatencyResult)
-    write_result(
-        path, replace(result, environment=replace(result.environment, cooling="a fan", supply="USB"), **changes)
-    )
+    result = read_result(RESULTS / "digitcam-s-latency.json", LatencyResult)
+    formats = {format: replace(one, halves_ms=(one.p50_ms, one.p50_ms)) for format, one in result.formats.items()}
+    whole = replace(result, environment=replace(result.environment, **TOLD), formats=formats)
+    write_result(path, replace(whole, **changes))
     return path
 
 
 def test_a_measurement_that_calls_itself_valid_is_judged_anew(tmp_path: Path) -> None:
     good = check_board(as_sent(tmp_path / "good.json"))
     assert isinstance(good, LatencyResult) and good.conditions is not None
-    format = good.formats["int8.onnx"]
+
+    def of_int8(**changes: Any) -> dict[str, Any]:
+        return {"formats": {**good.formats, "int8.onnx": replace(good.formats["int8.onnx"], **changes)}}
+
     for changes, say in (
         ({"conditions": replace(good.conditions, throttled=["under-voltage"])}, "throttled: under-voltage"),
         ({"conditions": replace(good.conditions, clock_mhz=(600.0, 1800.0))}, "the clock was low: 600 of 1800 MHz"),
         ({"conditions": None, "valid": None}, "field 'conditions' is missing: measure again"),
-        (
-            {"formats": {**good.formats, "int8.onnx": replace(format, runs=3)}},
-            "too few runs: int8.onnx, 1 thread: 3",
-        ),
+        (of_int8(runs=3), "too few runs: int8.onnx, 1 thread: 3"),
+        (of_int8(ratios=None), "int8.onnx, 1 thread: field 'ratios' is missing: measure again with this digitcam"),
+        (of_int8(halves_ms=None), "int8.onnx, 1 thread: field 'halves_ms' is missing: measure again"),
+        (of_int8(halves_ms=(0.0, 1.0)), "the machine changed its speed: int8.onnx, 1 thread: 0.00 ms, then 1.00"),
+        (of_int8(sustained_s=53.9), "int8.onnx, 1 thread: field 'sustained_s' is 53.9: leave --sustained out"),
+        (of_int8(sustained_s=None, sustained_fps=None), "field 'sustained_s' is missing: leave --sustained out"),
+        ({"further": {2: of_int8(ratios=None)["formats"]}}, "int8.onnx, 2 threads: field 'ratios' is missing"),
     ):
         with pytest.raises(BenchmarkInvalidError, match=say):
             check_board(as_sent(tmp_path / "bad.json", **changes))
+
+
+def test_a_long_run_that_does_not_call_itself_valid_is_judged(tmp_path: Path) -> None:
+    result = read_result(RESULTS / "canvas-soak.json", SoakResult)
+    whole = replace(result, environment=replace(result.environment, **TOLD), valid=None, reasons=None)
+    path = tmp_path / "soak.json"
+    write_result(path, whole)
+    assert check_board(path) == whole
+    write_result(path, replace(whole, received=whole.frames - 3))
+    with pytest.raises(BenchmarkInvalidError, match=r"soak\.json: the measurement is invalid: 3 readings were lost$"):
+        check_board(path)
 
 
 def test_the_command_looks_at_every_file(sent: Path, tmp_path: Path) -> None:

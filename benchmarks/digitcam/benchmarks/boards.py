@@ -15,6 +15,7 @@ import msgspec
 from digitcam.benchmarks.environment import COOLING, SUPPLY
 from digitcam.benchmarks.results import (
     AccuracyResult,
+    Conditions,
     LatencyResult,
     OverheadResult,
     SoakResult,
@@ -22,7 +23,7 @@ from digitcam.benchmarks.results import (
     read_any,
     refuse_invalid,
 )
-from digitcam.benchmarks.validity import objections
+from digitcam.benchmarks.validity import SUSTAINED_S, objections, soak_objections
 from digitcam.core.errors import BenchmarkInvalidError
 
 BoardResult: TypeAlias = AccuracyResult | LatencyResult | OverheadResult | SoakResult
@@ -35,6 +36,8 @@ TOLD = {
     "supply": f"say in {SUPPLY} what feeds it, as 'USB-C, 5.1 V, 3 A', and measure again",
 }
 """Fields of the environment that a board's result must have, and what gives them."""
+IN_ONE_GO_S = 0.9 * SUSTAINED_S
+"""How long a format must have run in one go: of the minute, looking at the board takes a part."""
 
 
 def check_board(path: Path) -> BoardResult:
@@ -44,7 +47,8 @@ def check_board(path: Path) -> BoardResult:
     ------
     BenchmarkInvalidError
         Naming file and field, when it cannot be read, is of another kind, calls itself invalid, does not say what it
-        was measured on, or when times in it are no result by `validity.objections`, whatever it calls itself.
+        was measured on, lacks what `bench latency` measures by default, or is no result by `validity`, whatever it
+        calls itself.
     """
     result = read_any(path)
     if not isinstance(result, BoardResult):
@@ -54,13 +58,39 @@ def check_board(path: Path) -> BoardResult:
     for field, mend in TOLD.items():
         if getattr(result.environment, field) is None:
             raise BenchmarkInvalidError(f"{path}: field 'environment.{field}' is missing: {mend}")
-    if isinstance(result, Watched):
-        if result.conditions is None:
-            raise BenchmarkInvalidError(f"{path}: field 'conditions' is missing: measure again with this digitcam")
-        by_threads = result.by_threads if isinstance(result, LatencyResult) else None
-        if reasons := objections(result.conditions, result.environment.board, by_threads):
-            raise BenchmarkInvalidError(f"{path}: the measurement is invalid: {'; '.join(reasons)}")
+    if isinstance(result, Watched) and result.conditions is None:
+        raise BenchmarkInvalidError(f"{path}: field 'conditions' is missing: measure again with this digitcam")
+    if isinstance(result, LatencyResult):
+        _check_complete(path, result)
+    if reasons := _objections(result):
+        raise BenchmarkInvalidError(f"{path}: the measurement is invalid: {'; '.join(reasons)}")
     return result
+
+
+def _check_complete(path: Path, result: LatencyResult) -> None:
+    """Raise BenchmarkInvalidError for a format whose halves are not told, or that was not kept up for a minute."""
+    for threads, formats in result.by_threads.items():
+        for format, found in formats.items():
+            name = f"{format}, {threads} thread{'s'[: threads > 1]}"
+            for field in ("ratios", "halves_ms"):
+                if getattr(found, field) is None:
+                    raise BenchmarkInvalidError(
+                        f"{path}: {name}: field '{field}' is missing: measure again with this digitcam"
+                    )
+            if (found.sustained_s or 0.0) < IN_ONE_GO_S:
+                told = f"is {found.sustained_s:g}" if found.sustained_s is not None else "is missing"
+                raise BenchmarkInvalidError(f"{path}: {name}: field 'sustained_s' {told}: leave --sustained out")
+
+
+def _objections(result: BoardResult) -> list[str]:
+    match result:
+        case LatencyResult(conditions=Conditions() as conditions):
+            return objections(conditions, result.environment.board, result.by_threads)
+        case OverheadResult(conditions=Conditions() as conditions):
+            return objections(conditions, result.environment.board)
+        case SoakResult():
+            return soak_objections(result.frames - result.received, result.samples)
+    return []
 
 
 def schema() -> bytes:

@@ -17,7 +17,7 @@ from digitcam.benchmarks.results import FormatLatency, LatencyResult, Peak
 from digitcam.benchmarks.stages import stages
 from digitcam.benchmarks.subject import REFERENCE, subject
 from digitcam.benchmarks.timing import fresh_process, interleaved, summaries, sustained
-from digitcam.benchmarks.validity import MIN_RUNS, MIN_SECONDS, objections
+from digitcam.benchmarks.validity import MIN_RUNS, MIN_SECONDS, SUSTAINED_S, objections
 from digitcam.benchmarks.watch import EnergyMeter, Watch
 from digitcam.core.bundle import Bundle
 from digitcam.core.errors import ConfigError
@@ -25,7 +25,6 @@ from digitcam.edge import engines
 from digitcam.edge.board import Board
 
 Say = Callable[[str], None]
-SUSTAINED_S = 60.0
 
 
 class Plan(NamedTuple):

@@ -10,14 +10,13 @@ import json
 import re
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import Sample, SoakResult
 from digitcam.benchmarks.subject import subject
+from digitcam.benchmarks.validity import growth, soak_objections
 from digitcam.core.bundle import Bundle
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError
 from digitcam.edge import engines
@@ -38,8 +38,6 @@ EVERY_S = 1.0
 """How often the page is fetched and the process looked at."""
 SAMPLES = 100
 """How many samples a result keeps, at most twice as many."""
-GROWTH_MB, THREADS, DESCRIPTORS = 2.0, 0, 2
-"""How much memory, threads and descriptors may grow after the warm-up; a look at the page holds a descriptor or two."""
 PATIENCE_S = 60.0
 """How long the run may take to start, to send a next reading, and to end."""
 
@@ -79,8 +77,7 @@ def soak(bundle: Bundle, frames: int, format: str | None = None, say: Callable[[
         _settle(arrived, frames)
         client.disconnect()
         client.loop_stop()
-    growth_mb = growth([sample.memory_mb for sample in samples])
-    reasons = objections(frames - arrived.count, growth_mb, samples)
+    reasons = soak_objections(frames - arrived.count, samples)
     result = SoakResult(
         subject=subject(bundle, [format]),
         environment=environment(),
@@ -88,7 +85,7 @@ def soak(bundle: Bundle, frames: int, format: str | None = None, say: Callable[[
         frames=frames,
         received=arrived.count,
         lost=frames - arrived.count,
-        growth_mb=growth_mb,
+        growth_mb=growth([sample.memory_mb for sample in samples]),
         pages=pages,
         samples=samples,
         valid=not reasons,
@@ -96,23 +93,6 @@ def soak(bundle: Bundle, frames: int, format: str | None = None, say: Callable[[
     )
     say(f"{frames} frames in {seconds:.0f} s, {result.lost} lost; memory grew by {result.growth_mb:+.2f} MB")
     return result
-
-
-def growth(values: Sequence[float]) -> float:
-    """Return the median of the last tenth less that of the first."""
-    tenth = max(1, len(values) // 10)
-    return round(statistics.median(values[-tenth:]) - statistics.median(values[:tenth]), 3)
-
-
-def objections(lost: int, growth_mb: float, samples: Sequence[Sample]) -> list[str]:
-    """Return what would not do for months; nothing when all would."""
-    reasons = [f"{lost} readings were lost"] if lost else []
-    if growth_mb > GROWTH_MB:
-        reasons.append(f"memory grew by {growth_mb:.1f} MB, more than {GROWTH_MB:g}")
-    for what, most in (("threads", THREADS), ("descriptors", DESCRIPTORS)):
-        if (grew := growth([getattr(sample, what) for sample in samples])) > most:
-            reasons.append(f"{what} grew by {grew:g}, more than {most}")
-    return reasons
 
 
 class Samples:

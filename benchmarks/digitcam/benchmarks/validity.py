@@ -1,15 +1,20 @@
-"""When times are no result: what happened to the board meanwhile, too few of them, halves that do not agree, drift."""
+"""When a measurement is no result.
+
+Times: what happened to the board meanwhile, too few of them, halves that do not agree, drift. A long run: what it lost,
+and what grew.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 
-from digitcam.benchmarks.results import Conditions, FormatLatency
+from digitcam.benchmarks.results import Conditions, FormatLatency, Sample
 from digitcam.edge.board import is_pi
 
-MIN_RUNS, MIN_SECONDS = 1024, 10.0
-"""How often and how long each format has to run."""
+MIN_RUNS, MIN_SECONDS, SUSTAINED_S = 1024, 10.0, 60.0
+"""How often and how long each format has to run, and how long in one go."""
 CLOCK, OTHERS, STOLEN = 0.9, 0.1, 0.05
 """How low the clock may be, and what others and a virtual machine's host may take of the processors' time."""
 AGREE = 1.1
@@ -18,6 +23,8 @@ DRIFT = 1.25
 """The factor by which a time may: where no clock is told, this alone shows a machine that slowed down. It is wider, as
 what slows all formats alike leaves their ratios; the blocks of good measurements and their minute in one go, as far
 apart, differed by up to 1.16 on a machine shared with others."""
+GROWTH_MB, THREADS, DESCRIPTORS = 2.0, 0, 2
+"""How much memory, threads and descriptors of a long run may grow; a look at the page holds a descriptor or two."""
 
 
 def objections(
@@ -38,6 +45,33 @@ def objections(
         for format, found in formats.items()
     }
     return [*_of_board(conditions, model), *_of_counts(times), *_of_halves(times), *_of_drift(times)]
+
+
+def soak_objections(lost: int, samples: Sequence[Sample]) -> list[str]:
+    """Return what of a long run would not do for months; nothing when all would.
+
+    Parameters
+    ----------
+    lost
+        Frames whose readings did not arrive.
+    samples
+        The run over time, after its warm-up.
+    """
+    reasons = [f"{lost} readings were lost"] if lost else []
+    if not samples:
+        return [*reasons, "its memory was not looked at"]
+    if (grew := growth([sample.memory_mb for sample in samples])) > GROWTH_MB:
+        reasons.append(f"memory grew by {grew:.1f} MB, more than {GROWTH_MB:g}")
+    for what, most in (("threads", THREADS), ("descriptors", DESCRIPTORS)):
+        if (grew := growth([getattr(sample, what) for sample in samples])) > most:
+            reasons.append(f"{what} grew by {grew:g}, more than {most}")
+    return reasons
+
+
+def growth(values: Sequence[float]) -> float:
+    """Return the median of the last tenth less that of the first."""
+    tenth = max(1, len(values) // 10)
+    return round(statistics.median(values[-tenth:]) - statistics.median(values[:tenth]), 3)
 
 
 def _of_board(found: Conditions, model: str | None) -> list[str]:
