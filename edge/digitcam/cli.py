@@ -15,6 +15,7 @@ import click
 from digitcam.core.errors import ConfigError, DigitcamError, SinkError
 from digitcam.core.formats import FORMATS
 from digitcam.later import Later, Verbs
+from digitcam.options import FiniteRange
 
 PATH = click.Path(path_type=Path)
 SPLITS = click.Choice(["train", "validation", "test"])
@@ -337,7 +338,9 @@ def evaluate(model: str, name: str, split: Any, count: int | None, format_: str 
 @click.argument("checkpoint", type=PATH)
 @click.option("--out", type=PATH, required=True, help="The bundle's folder; must not exist.")
 @click.option("--images", type=click.IntRange(min=1), default=5000, show_default=True, help="Validation images a gate.")
-@click.option("--max-drop", type=float, default=0.3, show_default=True, help="Points of accuracy int8 may lose.")
+@click.option(
+    "--max-drop", type=FiniteRange(min=0), default=0.3, show_default=True, help="Points of accuracy int8 may lose."
+)
 def export(checkpoint: Path, out: Path, images: int, max_drop: float) -> None:
     """Export CHECKPOINT as a bundle: ONNX and TFLite, float and int8, checked against gates."""
     from digitcam.benchmarks.commands import note

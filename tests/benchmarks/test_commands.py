@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click import BadParameter
 from click.testing import CliRunner, Result
 
 from digitcam.benchmarks.commands import bench, check_writable
@@ -112,3 +113,19 @@ def test_folders_that_are_not_there_yet_are_not_made_by_looking(tmp_path: Path) 
     check_writable(tmp_path / "new" / "newer" / "x.json")
     check_writable(tmp_path / "x.json")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_nothing_is_measured")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["accuracy", *VERBS["accuracy"], "{out}", "--max-drop", "nan"], "nan is not a finite number."),
+        (["accuracy", *VERBS["accuracy"], "{out}", "--max-drop", "inf"], "inf is not a finite number."),
+        (["accuracy", *VERBS["accuracy"], "{out}", "--max-drop", "-0.1"], "-0.1 is not in the range x>=0."),
+        (["latency", *VERBS["latency"], "{out}", "--sustained", "nan"], "nan is not a finite number."),
+        (["latency", *VERBS["latency"], "{out}", "--seconds", "1e999"], "1e999 is not a finite number."),
+    ],
+)
+def test_what_is_no_finite_number_is_refused(words: list[str], said: str, tmp_path: Path) -> None:
+    done = run(*(word.replace("{out}", str(tmp_path / "x.json")) for word in words))
+    assert isinstance(done.exception, BadParameter) and done.exception.message == said

@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import cv2
 import numpy as np
 import pytest
 
+from digitcam.cli import cli
 from digitcam.core.bundle import SHIPPED
 from digitcam.core.canvas import draw_glyphs, rng_for
 from digitcam.core.reading import decode_reading
+from digitcam.later import Later
+from digitcam.options import FiniteRange
 
 
 def digitcam(*words: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -249,3 +253,20 @@ def test_a_name_that_is_no_utf8_is_told_in_json(image: Path) -> None:
     done = digitcam("predict", "canvas", odd, "--json")
     assert (done.returncode, errors(done)) == (0, [])
     assert decode_reading(done.stdout).source == f"{image.parent}/caf\N{REPLACEMENT CHARACTER}.png"
+
+
+def test_every_number_with_a_fraction_is_a_finite_one() -> None:
+    found = {}
+    for verb in cli.commands.values():
+        command = verb.load() if isinstance(verb, Later) else verb
+        for each in command.commands.values() if isinstance(command, click.Group) else [command]:
+            kinds = {option.name: option.type for option in each.params}
+            found |= {
+                (each.name, name): kind
+                for name, kind in kinds.items()
+                if isinstance(kind, (click.types.FloatParamType, click.FloatRange))
+            }
+    assert {("accuracy", "max_drop"), ("export", "max_drop"), ("latency", "sustained"), ("flash", "window")} <= set(
+        found
+    )
+    assert {type(kind) for kind in found.values()} == {FiniteRange}

@@ -11,6 +11,7 @@ import click
 
 from digitcam.core.errors import SinkError
 from digitcam.core.formats import FORMATS
+from digitcam.options import FiniteRange
 
 
 def check_writable(path: Path) -> None:
@@ -51,7 +52,7 @@ def bench() -> None:
 @click.option(
     "--format", "formats", type=click.Choice(FORMATS), multiple=True, help="Beside fp32.onnx; all by default."
 )
-@click.option("--max-drop", type=float, help="Exit 7 when a format loses more points than this.")
+@click.option("--max-drop", type=FiniteRange(min=0), help="Exit 7 when a format loses more points than this.")
 @click.option("--pictures", type=PATH, help="Also a picture file of the images that were flipped, the worst first.")
 @click.option(
     "--out", type=PATH, required=True, help="The result file; of several bundles the folder of NAME-accuracy.json."
@@ -133,8 +134,8 @@ def bench_compare(before: Path, after: Path) -> None:
 @click.option(
     "--runs", type=click.IntRange(min=1), help="Of each format, at least. Fewer than by default are no result."
 )
-@click.option("--seconds", type=click.FloatRange(min=0), help="Of each, at least; less than 10 is no result.")
-@click.option("--sustained", type=click.FloatRange(min=0), help="Seconds of each in one go, 60; 0 leaves it out.")
+@click.option("--seconds", type=FiniteRange(min=0), help="Of each, at least; less than 10 is no result.")
+@click.option("--sustained", type=FiniteRange(min=0), help="Seconds of each in one go, 60; 0 leaves it out.")
 @OUT
 def bench_latency(
     bundle: str,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from digitcam.core.errors import ConfigError
+from digitcam.options import FiniteRange
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,13 +44,13 @@ _LOCK = threading.Lock()
 @click.option("--secret", "secrets", multiple=True, metavar="NAME=FILE", help="A secret the configuration names.")
 @click.option("--signers", type=PATH, help="Allowed signers; refuse a bundle that none of them has signed.")
 @click.option("--ssh-config", type=PATH, help="In place of ~/.ssh/config.")
-@click.option("--window", type=click.FloatRange(min=0), help="Seconds to watch it; 60, with --model-only 15.")
-@click.option("--memory-mb", type=click.FloatRange(min=1), help="The most it may take; else half of the device's.")
+@click.option("--window", type=FiniteRange(min=0), help="Seconds to watch it; 60, with --model-only 15.")
+@click.option("--memory-mb", type=FiniteRange(min=1), help="The most it may take; else half of the device's.")
 @click.option("--no-reading-needed", is_flag=True, help="Ask for no accepted reading: nothing is in view yet.")
 @click.option("--no-frames-needed", is_flag=True, help="Nor for frames, as of a folder that is watched.")
 @click.option("--frames", type=click.IntRange(min=1), default=30, show_default=True, help="Compared by --model-only.")
-@click.option("--agree", type=click.FloatRange(0, 1), default=0.98, show_default=True, help="Least share of the same.")
-@click.option("--slower", type=click.FloatRange(min=0), default=1.5, show_default=True, help="Most times the time.")
+@click.option("--agree", type=FiniteRange(0, 1), default=0.98, show_default=True, help="Least share of the same.")
+@click.option("--slower", type=FiniteRange(min=0), default=1.5, show_default=True, help="Most times the time.")
 @click.option("--dry-run", is_flag=True, help="Look at the device and say what would happen; change nothing.")
 @click.option("--model-only", is_flag=True, help="Another bundle alone, if it is not worse on live frames.")
 @click.option("--status", is_flag=True, help="Only say what is installed, and how it does.")
