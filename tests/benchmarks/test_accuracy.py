@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from digitcam.benchmarks.accuracy import accuracy, check_drop, compared, flips, iou_above, log_rare, result_files
 from digitcam.benchmarks.flipsheet import HEIGHT, WIDTH, flip_sheet
+from digitcam.benchmarks.images import digest, fingerprint, others
 from digitcam.benchmarks.readme import RESULTS
 from digitcam.benchmarks.results import (
     AccuracyResult,
@@ -32,6 +33,7 @@ from digitcam.core.errors import (
 )
 from digitcam.core.formats import FORMATS
 from digitcam.train.canvas import CanvasData
+from digitcam.train.data import data_set
 from digitcam.train.evaluate import Results
 
 
@@ -108,6 +110,19 @@ def test_several_bundles_on_the_very_same_images(side_by_side: list[AccuracyResu
         assert all(truths.get(flip.index, flip.truth) == flip.truth for flip in [*one.lost, *one.won])
         # As many images of each length in both.
         assert set(one.metrics.sequence_by_length) == set(a.formats["fp32.onnx"].metrics.sequence_by_length)
+
+
+def test_images_have_a_fingerprint_of_pictures_and_truths(side_by_side: list[AccuracyResult]) -> None:
+    samples = [data_set("glyphs-variable").sample("validation", index) for index in range(40)]
+    told = fingerprint(digest(sample) for sample in samples)
+    assert [one.data_sets[0].fingerprint for one in side_by_side] == [told, told] and len(told) == 16
+    first, *rest = samples
+    brighter = first._replace(image=first.image ^ 1)
+    moved = first._replace(boxes_xywh=first.boxes_xywh + 1)
+    for changed in (brighter, moved, first._replace(number=first.number + "0")):
+        assert fingerprint(map(digest, [changed, *rest])) != told
+    assert fingerprint(map(digest, [*rest, first])) != told
+    assert others(told, "0" * 16) and not others(told, told) and not others(None, told) and not others(told, None)
 
 
 def test_the_text_tells_bundle_format_and_lengths(side_by_side: list[AccuracyResult]) -> None:

@@ -72,6 +72,21 @@ def test_other_networks_and_images_are_not_paired_and_said(measured: AccuracyRes
         assert words in told
 
 
+def test_images_that_changed_under_their_name_are_not_paired_and_said(measured: AccuracyResult) -> None:
+    def of(result: AccuracyResult, fingerprint: str | None) -> AccuracyResult:
+        return replace(result, data_sets=[replace(result.data_sets[0], fingerprint=fingerprint)])
+
+    found = compare_accuracy(of(measured, "a" * 16), of(worse(measured, 20), "b" * 16))
+    low, high = independent_interval(881, 1000, 898, 1000)
+    assert found.table[1][5] == f"{100 * low:+.2f} to {100 * high:+.2f}" and found.drops == []
+    (remark,) = found.remarks
+    assert remark == "canvas-variable: other images: as many of test, drawn or photographed anew since"
+    # The same, and one that is not known, are paired.
+    for before, after in (("a", "a"), (None, "b"), ("a", None)):
+        paired = compare_accuracy(of(measured, before), of(worse(measured, 20), after))
+        assert len(paired.drops) == 1 and paired.remarks == []
+
+
 def test_latency_falls_beyond_a_tenth() -> None:
     a = read_result(RESULTS / "canvas-latency.json", LatencyResult)
     one = a.formats["int8.tflite"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digitcam.benchmarks.gather import gather
-from digitcam.benchmarks.history import FILE, append_new, drops, entries, read_history, unseen
+from digitcam.benchmarks.history import FILE, append_new, drops, entries, on_same_images, read_history, unseen
 from digitcam.benchmarks.readme import RESULTS
 from digitcam.benchmarks.results import AccuracyResult, Entry, LatencyResult, read_any, read_result, write_result
 from digitcam.benchmarks.statistics import independent_interval, wilson
@@ -97,6 +97,15 @@ def test_a_fall_within_noise_is_none() -> None:
 def test_ratios_of_times_are_followed_on_one_kind_of_machine_shares_on_all() -> None:
     assert drops([ratio(3.0), ratio(2.0, environment="another")]) == []
     assert len(drops([share(900), share(800, environment="another")])) == 1
+
+
+def test_shares_of_other_images_are_not_held_against_each_other() -> None:
+    before, between, after = share(900), share(890, "b"), share(700, "c")
+    assert len(drops([replace(before, fingerprint="one"), between, replace(after, fingerprint="one")])) == 1
+    known = [replace(before, fingerprint="one"), between, replace(after, fingerprint="two"), share(500, "d")]
+    # The line that does not know its images is taken for one of those before it.
+    assert on_same_images(known) == [known[:2], known[2:]]
+    assert [drop.after.commit for drop in drops(known)] == ["d"]
 
 
 @given(st.lists(st.integers(0, 1000), max_size=6), st.lists(st.integers(0, 1000), max_size=6))

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.axes import Axes
 
 from digitcam.benchmarks.flips import by_image, pictures, worst
 from digitcam.benchmarks.plots import Palette, drawing
@@ -62,7 +63,7 @@ def small(folder: Path) -> AccuracyResult:
     result = read_result(RESULTS / "canvas-accuracy.json", AccuracyResult)
     data = result.data_sets[0]
     float_, int8 = data.formats["fp32.onnx"], data.formats["int8.onnx"]
-    lost = [Flip(0, "7", "7", "1", 0.9, 0.4), Flip(2, "5", "5", "6", 0.9, 0.8)]
+    lost = [Flip(0, "5459", "5459", "5458", 0.9, 0.4), Flip(2, "0", "0", "6", 0.9, 0.8)]
     metrics = replace(int8.metrics, images=3, sequence_accuracy=1 / 3)
     formats = {"fp32.onnx": float_, "int8.onnx": replace(int8, metrics=metrics, lost=lost, won=[])}
     found = replace(result, data_sets=[replace(data, images=3, formats=formats)])
@@ -200,7 +201,7 @@ def test_the_page_shows_both_flipped_images_with_what_was_read(tmp_path: Path) -
     small(tmp_path)
     figures = re.findall(r'<figure><img src="data:image/jpeg;base64,.*?</figure>', report(tmp_path), re.DOTALL)
     told = [
-        (re.findall(r'alt="([^"]+)"', one), re.findall(r"<dt>(.+?)</dt><dd class=.(\w+).>(\d) ", one))
+        (re.findall(r'alt="([^"]+)"', one), re.findall(r"<dt>(.+?)</dt><dd class=.(\w+).>(\d+) ", one))
         for one in figures
     ]
     assert told == [
@@ -209,7 +210,7 @@ def test_the_page_shows_both_flipped_images_with_what_was_read(tmp_path: Path) -
             [("fp32.onnx", "right", truth), ("int8.onnx", "wrong", read)],
         )
         # The surest wrong reading first.
-        for number, truth, read in ((2, "5", "6"), (0, "7", "1"))
+        for number, truth, read in ((2, "0", "6"), (0, "5459", "5458"))
     ]
 
 
@@ -269,6 +270,18 @@ def test_commits_stand_in_the_order_of_the_history() -> None:
     assert re.findall(r">([abc]{7})<", plot.svg) == ["ccccccc", "bbbbbbb", "aaaaaaa"]
 
 
+def test_lines_of_other_images_are_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[float]] = []
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda self, x, y, *a, **k: (drawn.append(list(y)), plot(self, x, y, *a, **k))[1])
+    line = Entry("a", "2026-01-01", "accuracy", "s", "int8.onnx", "x", 0.9, (0.0, 1.0), 10, "", "one")
+    values = {"a": (0.9, "one"), "b": (0.8, "one"), "c": (0.7, "two"), "d": (0.6, "two")}
+    known = [replace(line, commit=c, value=value, fingerprint=of) for c, (value, of) in values.items()]
+    history(known, Palette(["s"], ["int8.onnx"]))
+    # The key draws empty lines.
+    assert [some for some in drawn if some] == [[0.9, 0.8], [0.7, 0.6]]
+
+
 def test_what_is_no_result_is_named_and_an_earlier_page_stays(tmp_path: Path) -> None:
     out = tmp_path / "report.html"
     out.write_text("earlier")
@@ -294,7 +307,9 @@ def test_the_worst_flips_come_first(tmp_path: Path) -> None:
     data = result.data_sets[0]
     assert worst(by_image(data)) == [2, 0]
     # Lost by two formats is worse than the surest of one; an image that is won is the least.
-    other = replace(data.formats["int8.onnx"], lost=[Flip(0, "7", "7", "1")], won=[Flip(1, "3", "8", "3", 0.9, 0.9)])
+    other = replace(
+        data.formats["int8.onnx"], lost=[Flip(0, "5459", "5459", "5458")], won=[Flip(1, "3", "8", "3", 0.9, 0.9)]
+    )
     both = replace(data, formats={**data.formats, "int8.tflite": other})
     assert worst(by_image(both)) == [0, 2, 1]
     assert list(by_image(both)[0]) == ["int8.onnx", "int8.tflite"]
@@ -309,13 +324,29 @@ def test_flips_have_their_pictures(tmp_path: Path) -> None:
     (picture,) = found.pictures
     assert (found.images, found.missing, picture.number) == (2, "", 2)
     assert [(reading.format, reading.number, reading.right) for reading in picture.readings] == [
-        ("fp32.onnx", "5", True),
+        ("fp32.onnx", "0", True),
         ("int8.onnx", "6", False),
     ]
     jpeg = np.frombuffer(base64.b64decode(picture.uri.partition(",")[2]), np.uint8)
     shown = cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE).astype(int)
     image = data_set("canvas-variable").sample("test", 2).image
     assert shown.shape == image.shape and np.abs(shown - image).mean() < 5
+
+
+@pytest.mark.mnist
+def test_a_flip_whose_image_has_changed_since_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    result = small(tmp_path)
+    data = result.data_sets[0]
+    int8 = data.formats["int8.onnx"]
+    # Image 2 shows 0: what was flipped as 8 was another.
+    lost = [*int8.lost[:1], replace(int8.lost[1], truth="8", reference="8")]
+    changed = replace(data, formats={**data.formats, "int8.onnx": replace(int8, lost=lost)})
+    found = pictures(result, changed)
+    assert ([picture.number for picture in found.pictures], found.images, found.changed) == ([0], 2, 1)
+    write_result(tmp_path / "small.json", replace(result, data_sets=[changed]))
+    page = report(tmp_path)
+    assert "1 of 2 images that a format reads" in page
+    assert "1 more is left out: the data set has changed since" in page
 
 
 def test_a_plot_has_the_colours_of_the_page_and_its_own_names() -> None:

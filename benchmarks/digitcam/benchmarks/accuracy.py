@@ -8,13 +8,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime, timezone
 from functools import cache
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
 from digitcam.benchmarks.calibration import calibration
 from digitcam.benchmarks.environment import environment
+from digitcam.benchmarks.images import digest, fingerprint
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, Flip, FormatAccuracy
 from digitcam.benchmarks.statistics import mcnemar, paired_interval
 from digitcam.benchmarks.subject import REFERENCE, subject
@@ -140,14 +143,15 @@ def accuracy(
         }
         for data in counts:
             parts = [job.result() for job in jobs[data]]
+            read = fingerprint(chain.from_iterable(part.digests for part in parts))
             for i, bundle in enumerate(bundles):
-                results = {format: joined([part[i][format] for part in parts]) for format in chosen[i]}
+                results = {format: joined([part.results[i][format] for part in parts]) for format in chosen[i]}
                 reference = results[REFERENCE]
                 by_format: dict[str, FormatAccuracy] = {}
                 for format, found in results.items():
                     one = by_format[format] = compared(reference, found, bundle.card.thresholds.accept)
                     say(f"{data}/{split} {bundle.card.name} {format:12} {_told(one)}")
-                measured[i].append(DataSetAccuracy(data, split, len(reference.truths), by_format))
+                measured[i].append(DataSetAccuracy(data, split, len(reference.truths), by_format, read))
     machine = environment()
     return [
         AccuracyResult(described, machine, REFERENCE, found)
@@ -200,11 +204,19 @@ def _parts(count: int) -> list[range]:
     return [range(start, min(start + PART, count)) for start in range(0, count, PART)]
 
 
-def _measure(networks: list[tuple[Path, list[str]]], data: str, split: Split, part: range) -> list[dict[str, Results]]:
+class _Part(NamedTuple):
+    """Results by format of each network on some images, and the images' digests."""
+
+    results: list[dict[str, Results]]
+    digests: list[bytes]
+
+
+def _measure(networks: list[tuple[Path, list[str]]], data: str, split: Split, part: range) -> _Part:
     """Read some images of a data set, each drawn once, with all formats of all bundles."""
     source = data_set(data)
     drawn = [source.sample(split, index) for index in part]
-    return [{format: collect(drawn, _loaded(path, format)) for format in formats} for path, formats in networks]
+    results = [{format: collect(drawn, _loaded(path, format)) for format in formats} for path, formats in networks]
+    return _Part(results, [digest(sample) for sample in drawn])
 
 
 @cache

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from digitcam.benchmarks.history import Drop
+from digitcam.benchmarks.history import Drop, on_same_images
 from digitcam.benchmarks.plots import BAD, INK, QUIET, SERIES, Palette, Plot, drawing, legend
 from digitcam.benchmarks.results import Entry, FormatLatency, LayerLoss, Sample
 from digitcam.benchmarks.results.latency import Stages
@@ -202,7 +202,7 @@ def timeline(
     drops: list[Drop],
     order: list[str],
 ) -> Plot:
-    """Plot what was measured commit by commit, by bundle and format; drops are ringed.
+    """Plot what was measured commit by commit, by bundle and format; drops are ringed, other images are not joined.
 
     Parameters
     ----------
@@ -222,7 +222,12 @@ def timeline(
                 [e.interval[1] - e.value if e.interval else 0 for e in some],
             ]
             colour, marker = palette.colour(bundle), palette.marker(format)
-            drawn.axes.errorbar(x, [e.value for e in some], yerr=error, color=colour, marker=marker, elinewidth=0.8)
+            values = [e.value for e in some]
+            drawn.axes.errorbar(x, values, yerr=error, color=colour, marker=marker, elinewidth=0.8, linestyle="none")
+            end = 0
+            for part in on_same_images(some):
+                start, end = end, end + len(part)
+                drawn.axes.plot(x[start:end], values[start:end], color=colour)
             worse = [e in [drop.after for drop in drops] for e in some]
             ringed = [(a, e.value) for a, e, bad in zip(x, some, worse, strict=True) if bad]
             for a, b in ringed:

@@ -8,6 +8,7 @@ from typing import Any
 
 from digitcam.benchmarks.compare_others import compare_debug, compare_overhead, compare_peers, compare_sweep
 from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on, same_machine
+from digitcam.benchmarks.images import others
 from digitcam.benchmarks.results import (
     AccuracyResult,
     DataSetAccuracy,
@@ -57,15 +58,18 @@ def compare_accuracy(a: AccuracyResult, b: AccuracyResult) -> Comparison:
     notes = notes_on(a, b)
     table = [["data", "format", "before", "after", "points", "95 % interval", "ECE", "wrong in 10,000"]]
     drops = []
-    others = {data.data: data for data in b.data_sets}
+    left = {data.data: data for data in b.data_sets}
     for data in a.data_sets:
-        other = others.pop(data.data, None)
+        other = left.pop(data.data, None)
         if other is None:
             notes.append(f"{data.data}: only in the first")
             continue
         same = (data.split, data.images) == (other.split, other.images)
         if not same:
             notes.append(f"{data.data}: other images: {data.images} of {data.split}, {other.images} of {other.split}")
+        elif others(data.fingerprint, other.fingerprint):
+            same = False
+            notes.append(f"{data.data}: other images: as many of {data.split}, drawn or photographed anew since")
         paired = same and a.subject.sha256.get(a.reference) == b.subject.sha256.get(b.reference)
         for format in [format for format in data.formats if format in other.formats]:
             x, y = data.formats[format], other.formats[format]
@@ -85,7 +89,7 @@ def compare_accuracy(a: AccuracyResult, b: AccuracyResult) -> Comparison:
             )
             if high < 0:
                 drops.append(f"{format} on {data.data}: {points:+.2f} points, {low:+.2f} to {high:+.2f}")
-    notes += [f"{name}: only in the second" for name in others]
+    notes += [f"{name}: only in the second" for name in left]
     return Comparison(notes, table, drops)
 
 
@@ -108,9 +112,9 @@ def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
     table = [["format", "p50 before", "p50 after", "after / before", f"times {a.reference} before", "after"]]
     drops = []
     for before, after in pairs:
-        formats, others = a.by_threads[before], b.by_threads[after]
-        for format in [format for format in formats if format in others]:
-            x, y = formats[format], others[format]
+        formats, theirs = a.by_threads[before], b.by_threads[after]
+        for format in [format for format in formats if format in theirs]:
+            x, y = formats[format], theirs[format]
             name = format if len(pairs) == 1 else f"{format}, {after} thread{'s'[: after > 1]}"
             slower = y.p50_ms / x.p50_ms
             times = [f"{x.p50_ms:.3f} ms", f"{y.p50_ms:.3f} ms", f"{slower:.3f}"]

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 import cv2
 
 from digitcam.benchmarks.results import AccuracyResult, DataSetAccuracy, Flip
+from digitcam.core.arrays import UInt8Array
 from digitcam.core.errors import DigitcamError
 from digitcam.train.data import data_set
 from digitcam.train.mnist import Split
@@ -41,6 +42,8 @@ class Pictures(NamedTuple):
 
     images
         How many images were flipped, by any format.
+    changed
+        How many of the worst are left out, as the data set gives another image in their place now.
     missing
         Why there are no pictures, where the data or what draws it is not on this machine; else empty.
     """
@@ -49,27 +52,31 @@ class Pictures(NamedTuple):
     images: int
     pictures: list[Picture]
     missing: str
+    changed: int = 0
 
 
 def pictures(result: AccuracyResult, data: DataSetAccuracy, most: int = MOST) -> Pictures:
     """Draw the worst flips of a data set, as many as `most`; see `worst`."""
     flipped = by_image(data)
-    found = []
+    found, changed = [], 0
     try:
         for index in worst(flipped)[:most]:
             some = flipped[index]
             first = next(iter(some.values()))
+            sample = data_set(data.data).sample(cast(Split, data.split), index)
+            if sample.number != first.truth:
+                changed += 1
+                continue
             reference = Reading(
                 result.reference, first.reference, first.reference_confidence, first.reference == first.truth
             )
             readings = [Reading(f, flip.number, flip.confidence, flip.number == flip.truth) for f, flip in some.items()]
-            uri = _uri(data.data, data.split, index)
-            found.append(Picture(data.data, index, first.truth, uri, [reference, *readings]))
+            found.append(Picture(data.data, index, first.truth, _uri(sample.image), [reference, *readings]))
     except DigitcamError as error:
         return Pictures(result.subject.name, len(flipped), [], str(error))
     except ModuleNotFoundError as error:
         return Pictures(result.subject.name, len(flipped), [], f"drawing {data.data} needs {error.name}")
-    return Pictures(result.subject.name, len(flipped), found, "")
+    return Pictures(result.subject.name, len(flipped), found, "", changed)
 
 
 def by_image(data: DataSetAccuracy) -> dict[int, dict[str, Flip]]:
@@ -91,7 +98,6 @@ def worst(flipped: dict[int, dict[str, Flip]]) -> list[int]:
     return sorted(flipped, key=badness)
 
 
-def _uri(name: str, split: str, index: int) -> str:
-    image = data_set(name).sample(cast(Split, split), index).image
+def _uri(image: UInt8Array) -> str:
     _, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"

@@ -13,6 +13,7 @@ import msgspec
 
 from digitcam.benchmarks.comparison import NOISE
 from digitcam.benchmarks.gather import gather, machine, threads
+from digitcam.benchmarks.images import others
 from digitcam.benchmarks.results import (
     AccuracyResult,
     Entry,
@@ -92,20 +93,20 @@ def entries(result: Result, commit: str, date: str) -> list[Entry]:
     A measurement that calls itself invalid gives none, nor does one whose kind has no such figure.
     """
     found = []
-    for kind, bundle, format, data, value, images, made_on in _measured(result):
+    for kind, bundle, format, data, value, images, made_on, read in _measured(result):
         interval = None
         if images:
             low, high = wilson(round(value * images), images)
             interval = round(low, 6), round(high, 6)
-        found.append(Entry(commit, date, kind, bundle, format, data, round(value, 6), interval, images, made_on))
+        found.append(Entry(commit, date, kind, bundle, format, data, round(value, 6), interval, images, made_on, read))
     return found
 
 
-_Measured: TypeAlias = tuple[Kind, str, str, str, float, int | None, str]
+_Measured: TypeAlias = tuple[Kind, str, str, str, float, int | None, str, str | None]
 
 
 def _measured(result: Result) -> Iterator[_Measured]:
-    """Yield kind, bundle, format, data, value, images (None of a ratio) and machine, see `Entry`."""
+    """Yield kind, bundle, format, data, value, images (None of a ratio), machine and fingerprint, see `Entry`."""
     if isinstance(result, Judged) and not result.holds:
         return
     match result:
@@ -114,27 +115,36 @@ def _measured(result: Result) -> Iterator[_Measured]:
             for data in result.data_sets:
                 for format, found in data.formats.items():
                     share = found.metrics.sequence_accuracy
-                    yield "accuracy", name, format, f"{data.data}, {data.split}", share, data.images, made_on
+                    yield (
+                        "accuracy",
+                        name,
+                        format,
+                        f"{data.data}, {data.split}",
+                        share,
+                        data.images,
+                        made_on,
+                        data.fingerprint,
+                    )
         case LatencyResult():
             name, made_on = result.subject.name, machine(result.environment)
             for count, formats in result.by_threads.items():
                 for format, times in formats.items():
                     if format != result.reference:
                         than = f"times {result.reference}, {threads(count)}"
-                        yield "latency", name, format, than, times.ratio, None, made_on
+                        yield "latency", name, format, than, times.ratio, None, made_on, None
         case OverheadResult():
             name, made_on = result.subject.name, machine(result.environment)
             frame = "frames of {}x{}".format(*result.frame)
-            yield "overhead", name, result.format, frame, result.run_fps / result.bare_fps, None, made_on
+            yield "overhead", name, result.format, frame, result.run_fps / result.bare_fps, None, made_on, None
         case PeersResult():
             made_on = machine(result.environment)
             read = ", ".join(filter(None, (result.source, result.split)))
             for name, peer in result.peers.items():
-                yield "peers", name, peer.setting, read, peer.sequence_accuracy, result.frames, made_on
+                yield "peers", name, peer.setting, read, peer.sequence_accuracy, result.frames, made_on, None
         case SeedResult():
             for name, run in result.runs.items():
                 right = run.metrics.sequence_accuracy
-                yield "seed", name, "torch", run.test_data, right, run.metrics.images, machine(run.environment)
+                yield "seed", name, "torch", run.test_data, right, run.metrics.images, machine(run.environment), None
 
 
 def unseen(known: Iterable[Entry], made: Iterable[Entry]) -> list[Entry]:
@@ -163,16 +173,29 @@ def by_series(known: Iterable[Entry]) -> dict[Series, list[Entry]]:
     return found
 
 
+def on_same_images(lines: Iterable[Entry]) -> list[list[Entry]]:
+    """Split the lines of a series where the images became others."""
+    parts: list[list[Entry]] = []
+    known: str | None = None
+    for entry in lines:
+        if not parts or others(known, entry.fingerprint):
+            parts.append([])
+        parts[-1].append(entry)
+        known = entry.fingerprint or known
+    return parts
+
+
 def drops(known: Iterable[Entry]) -> list[Drop]:
-    """Return each line that is worse than the one before it of its series by more than noise.
+    """Return each line that is worse than the one before it of its series, on the same images, by more than noise.
 
     Shares by their 95 % interval, the images taken for others; ratios of times by the factor `comparison.NOISE`.
     """
     found = []
     for lines in by_series(known).values():
-        for before, after in pairwise(lines):
-            if told := _worse(before, after):
-                found.append(Drop(before, after, told))
+        for part in on_same_images(lines):
+            for before, after in pairwise(part):
+                if told := _worse(before, after):
+                    found.append(Drop(before, after, told))
     return found
 
 

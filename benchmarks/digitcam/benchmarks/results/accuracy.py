@@ -73,12 +73,17 @@ class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DataSetAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All formats on the very same images of one data set."""
+    """All formats on the very same images of one data set.
+
+    fingerprint
+        Of those images and their truths, see `images`; None in results from before it was told.
+    """
 
     data: str
     split: str
     images: int
     formats: dict[str, FormatAccuracy]
+    fingerprint: str | None = None
 
 
 class AccuracyResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="accuracy", tag_field="kind"):

@@ -24,6 +24,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         95 % interval of a share of right readings (Wilson), and how many there were; None of what is no such share.
     environment
         The machine in short.
+    fingerprint
+        Of the images, see `images`; None where it is not known.
     """
 
     commit: str
@@ -36,3 +38,4 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interval: tuple[float, float] | None
     images: int | None
     environment: str
+    fingerprint: str | None = None
