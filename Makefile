@@ -63,12 +63,13 @@ check: $(VENV)/ready
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/ready
-	$(BIN)/digitcam bench accuracy canvas --split test --data canvas-variable --data canvas-five --out $(RESULTS)/canvas-accuracy.json
 	$(BIN)/digitcam bench debug canvas --data canvas-variable --out $(RESULTS)/canvas-debug.json
 	$(BIN)/digitcam bench peers canvas --out $(RESULTS)/canvas-peers.json
-	for name in digitcam-s digitcam-n; do \
+	for name in canvas digitcam-s digitcam-n; do \
+	  $(BIN)/digitcam bench accuracy $$name --split test --data canvas-variable --data canvas-five --out $(RESULTS)/$$name-accuracy.json && \
 	  $(BIN)/digitcam bench accuracy $$name --split test --data street --data street-empty --data wheels --data datecodes --out $(RESULTS)/$$name-world.json && \
-	  $(BIN)/digitcam bench accuracy $$name --split train --data svhn-photographs --out $(RESULTS)/$$name-svhn.json && \
+	  $(BIN)/digitcam bench accuracy $$name --split train --data svhn-photographs --out $(RESULTS)/$$name-svhn.json || exit; done
+	for name in digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench debug $$name --data street --out $(RESULTS)/$$name-debug.json && \
 	  $(BIN)/digitcam bench peers $$name --data street --frames 60 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
 	$(BIN)/digitcam bench overhead canvas --out $(RESULTS)/canvas-overhead.json

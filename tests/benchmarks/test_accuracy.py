@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from digitcam.benchmarks.accuracy import accuracy, check_drop, compared, flips, iou_above, log_rare, result_files
+from digitcam.benchmarks.accuracy import _told, accuracy, check_drop, compared, flips, iou_above, log_rare, result_files
 from digitcam.benchmarks.flipsheet import HEIGHT, WIDTH, flip_sheet
 from digitcam.benchmarks.images import digest, fingerprint, others
 from digitcam.benchmarks.readme import RESULTS
@@ -68,7 +68,11 @@ def test_what_is_told_of_a_format_by_hand() -> None:
 
 
 def test_a_data_set_without_boxes_has_no_shares() -> None:
-    assert iou_above(results("1", "2", "3", "4")) == {}
+    found = compared(results("1", "2", "3", "4"), results("1", "2", "3", "4"), 0.5)
+    assert found.iou_above == iou_above(results("1", "2", "3", "4")) == {} and not found.boxed
+    assert "no boxes, 0.0000 accepted" in _told(found) and "px²" not in _told(found)
+    # What is from before it was measured may have them.
+    assert msgspec.structs.replace(found, iou_above=None).boxed
 
 
 def test_a_split_without_images_is_no_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,19 @@ def test_the_table_has_a_column_for_what_was_measured(tmp_path: Path) -> None:
     assert "; sustained: in one go, digitcam-s for 15 s; from" in readme.latency_table(tmp_path)
 
 
+def test_the_table_has_a_column_for_further_threads(tmp_path: Path) -> None:
+    shutil.copytree(readme.RESULTS, tmp_path, dirs_exist_ok=True)
+    assert "threads" not in readme.latency_table(tmp_path)
+    result = read_result(COMMITTED, LatencyResult)
+    two = {"int8.onnx": replace(result.formats["int8.onnx"], p50_ms=0.316)}
+    write_result(tmp_path / "canvas-latency.json", replace(result, further={2: two}))
+    lines = readme.latency_table(tmp_path).splitlines()
+    assert lines[0].endswith(" | p50, 2 threads |")
+    cells = {tuple(line.split(" | ")[:2]): line.split(" | ")[-1] for line in lines[2:-2]}
+    assert cells["| canvas", "int8.onnx"] == "0.32 ms |"
+    assert set(cells.values()) == {"0.32 ms |", "- |"} and len({line.count("|") for line in lines[:-2]}) == 1
+
+
 def test_numbers_of_threads_compare_each_with_its_own() -> None:
     result = read_result(COMMITTED, LatencyResult)
     one = result.formats["int8.onnx"]

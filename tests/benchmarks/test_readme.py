@@ -2,10 +2,19 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from digitcam.benchmarks import readme
 from digitcam.benchmarks.gather import gather
-from digitcam.benchmarks.results import AccuracyResult, LatencyResult, OutputsResult, SoakResult, read_result
+from digitcam.benchmarks.results import (
+    AccuracyResult,
+    Flip,
+    LatencyResult,
+    OutputsResult,
+    SoakResult,
+    read_result,
+    write_result,
+)
 from digitcam.benchmarks.views import OF_BUNDLE
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError
@@ -42,6 +51,43 @@ def test_every_result_is_of_the_shipped_networks() -> None:
     for file, subject in of_bundle.items():
         assert subject.sha256 and subject.sha256.items() <= shipped[subject.name].items(), file
     assert [result.sha256 for result in measured.values() if isinstance(result, OutputsResult)] == [shipped]
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Path:
+    """A folder with a result of every network on everything, small ones."""
+    found = read_result(readme.RESULTS / "digitcam-n-world.json", AccuracyResult)
+    street = replace(found.data_sets[0], images=400, formats=dict(found.data_sets[0].formats))
+    metrics = replace(street.formats["fp32.onnx"].metrics, images=400, sequence_accuracy=0.75)
+    street.formats["fp32.onnx"] = replace(street.formats["fp32.onnx"], metrics=metrics)
+    for label, file, name in readme.WORLD:
+        for network in readme.SHIPPED:
+            path = tmp_path / f"{network}-{file}.json"
+            known = read_result(path, AccuracyResult).data_sets if path.exists() else []
+            boxed = "without" not in label and "date codes" not in label
+            formats = {f: one if boxed else replace(one, iou_above={}) for f, one in street.formats.items()}
+            write_result(path, replace(found, data_sets=[*known, replace(street, data=name, formats=formats)]))
+    return tmp_path
+
+
+def test_the_share_of_float_has_its_interval_and_what_has_no_box_no_iou(measured: Path) -> None:
+    rows = [row.split(" | ") for row in readme.world_table(measured).splitlines()[2:-2]]
+    # Wilson's of 300 in 400.
+    assert {row[2] for row in rows} == {"0.7500 (0.7053 to 0.7899)"}
+    unboxed = ("drawn scenes without a number", "photographed date codes")
+    assert [row[0] for row in rows if row[5] == "-"] == [f"| 400 {label}" for label in unboxed for _ in readme.SHIPPED]
+
+
+def test_the_float_formats_are_called_alike_only_where_they_are(measured: Path) -> None:
+    said = "both float formats are right on the same"
+    assert said in readme.world_table(measured)
+    path = measured / "canvas-accuracy.json"
+    result = read_result(path, AccuracyResult)
+    first = result.data_sets[0]
+    apart = replace(first.formats["fp32.tflite"], lost=[Flip(0, "1", "1", "7")], won=[Flip(1, "2", "7", "2")])
+    changed = replace(first, formats={**first.formats, "fp32.tflite": apart})
+    write_result(path, replace(result, data_sets=[changed, *result.data_sets[1:]]))
+    assert said not in readme.world_table(measured)
 
 
 def test_a_changed_table_is_made_anew_and_the_rest_kept(tmp_path: Path) -> None:

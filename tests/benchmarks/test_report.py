@@ -237,6 +237,19 @@ def test_a_network_without_a_valid_time_has_no_point_and_that_is_said(tmp_path: 
         assert "Sequence accuracy against median latency" not in page
 
 
+def test_without_boxes_there_is_no_place_to_be_right_about(tmp_path: Path, data_folder: Path) -> None:
+    folder = tmp_path / "results"
+    result = small(folder)
+    place = r'<td class="text">int8.onnx</td><td>([^<]+)</td><td>([^<]+)</td><td>0.5: '
+    ((error, iou),) = re.findall(place, report(folder))
+    assert float(error) > 0 and 0.9 < float(iou) < 1
+    data = result.data_sets[0]
+    formats = {format: replace(found, iou_above={}) for format, found in data.formats.items()}
+    write_result(folder / "small.json", replace(result, data_sets=[replace(data, formats=formats)]))
+    dashes = 3 * "<td>\N{EN DASH}</td>"
+    assert f'<td class="text">int8.onnx</td>{dashes}' in report(folder)
+
+
 def test_a_drop_is_named_on_the_page(tmp_path: Path) -> None:
     shutil.copy(RESULTS / "seed.json", tmp_path)
     line = {

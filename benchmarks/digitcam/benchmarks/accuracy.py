@@ -192,9 +192,10 @@ def _told(found: FormatAccuracy) -> str:
     low, high = found.interval or (0.0, 0.0)
     covered = ", ".join(f"{one.share:.3f} at {100 * one.accuracy:g}% right" for one in found.coverage or [])
     lengths = ", ".join(f"{length} {share:.4f}" for length, share in found.metrics.sequence_by_length.items())
+    place = f"localisation {found.metrics.localisation_error_px2:.3f} px²" if found.boxed else "no boxes"
     return (
         f"sequence {found.metrics.sequence_accuracy:.4f} ({found.difference:+.2f} points, {low:+.2f} to {high:+.2f}; "
-        f"{len(found.lost)} lost, {len(found.won)} won)  localisation {found.metrics.localisation_error_px2:.3f} px², "
+        f"{len(found.lost)} lost, {len(found.won)} won)  {place}, "
         f"{found.accepted:.4f} accepted, {found.wrong_per_10000:.0f} wrongly in 10,000; covers {covered}; "
         f"by digits {lengths}"
     )

@@ -11,6 +11,7 @@ from string import Formatter
 
 import msgspec
 
+from digitcam.benchmarks.gather import threads
 from digitcam.benchmarks.peers.compare import NEVER
 from digitcam.benchmarks.results import (
     AccuracyResult,
@@ -24,6 +25,7 @@ from digitcam.benchmarks.results import (
     read_result,
 )
 from digitcam.benchmarks.seed import RECIPES, ROWS, STAND_IN, read_seed, twins
+from digitcam.benchmarks.statistics import wilson
 from digitcam.train.plain import PlainConfig
 
 ROOT = Path(__file__).parents[3]
@@ -38,8 +40,6 @@ WORLD = (
     ("canvases of five MNIST digits", "accuracy", "canvas-five"),
 )
 """What every network is measured on: label, result file, data set."""
-UNBOXED = ("street-empty", "datecodes")
-"""Those of `WORLD` that do not tell where a number is."""
 PEERS = ("canvas-peers.json", "digitcam-s-peers.json", "digitcam-n-peers.json", "digitcam-s-datecodes-peers.json")
 """Comparisons with other readers; the first is always there."""
 RESULTS = ROOT / "benchmarks" / "results"
@@ -56,9 +56,10 @@ def accuracy_table(results: Path) -> str:
     for data in result.data_sets:
         for format, found in data.formats.items():
             m = found.metrics
+            place = f"{m.localisation_error_px2:.3f} px² | {m.iou:.3f}" if found.boxed else "- | -"
             rows.append(
                 f"| {data.data}, {data.images:,} images | {format} | {m.sequence_accuracy:.4f} | "
-                f"{m.character_accuracy:.4f} | {m.localisation_error_px2:.3f} px² | {m.iou:.3f} | "
+                f"{m.character_accuracy:.4f} | {place} | "
                 f"{_difference(found)} | {len(found.lost)} / {len(found.won)} |"
             )
     s = result.subject
@@ -72,25 +73,31 @@ def accuracy_table(results: Path) -> str:
 def world_table(results: Path) -> str:
     """Return what each network reads of everything, float and int8 on the same images."""
     rows = [
-        "| images | network | fp32 | int8.onnx: points against it (95 %) | int8.tflite "
+        "| images | network | fp32 (95 %) | int8.onnx: points against it (95 %) | int8.tflite "
         "| IoU | accepted | accepted though wrong |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    alike = True
     for label, file, name in WORLD:
         for network in SHIPPED:
             found = read_result(results / f"{network}-{file}.json", AccuracyResult)
             data = next(data for data in found.data_sets if data.data == name)
             float_, onnx, tflite = (data.formats[format] for format in ("fp32.onnx", "int8.onnx", "int8.tflite"))
-            boxes = f"{tflite.metrics.iou:.3f}" if name not in UNBOXED else "-"
+            other = data.formats["fp32.tflite"]
+            alike &= not (other.lost or other.won)
+            boxes = f"{tflite.metrics.iou:.3f}" if tflite.boxed else "-"
+            share = float_.metrics.sequence_accuracy
+            low, high = wilson(round(share * data.images), data.images)
             rows.append(
-                f"| {data.images:,} {label} | {network} | {float_.metrics.sequence_accuracy:.4f} | "
+                f"| {data.images:,} {label} | {network} | {share:.4f} ({low:.4f} to {high:.4f}) | "
                 f"{_difference(onnx)} | {_difference(tflite)} | {boxes} "
                 f"| {tflite.accepted:.1%} | {tflite.wrongly_accepted:.2%} |"
             )
+    floats = "both float formats are right on the same" if alike else "by fp32.onnx"
     note = (
-        "fp32: share of images on which exactly the right number was read, or rightly none; both float formats read "
-        "the same. int8: what is lost or won, on the same images. Last three columns for int8.tflite: IoU of the "
-        "number's box, share of images with an accepted reading, and with one that is wrong. "
+        f"fp32: share of images on which exactly the right number was read, or rightly none; {floats}. int8: what is "
+        "lost or won, on the same images. Last three columns for int8.tflite: IoU of the number's box, share of images "
+        "with an accepted reading, and with one that is wrong. "
         "From `benchmarks/results/NAME-world.json`, `NAME-svhn.json` and `NAME-accuracy.json`."
     )
     return "\n".join([*rows, "", note])
@@ -133,6 +140,8 @@ def latency_table(results: Path, of: str = "latency") -> str:
         # What none of the results has is no column.
         if any(cell(r, format) != "-" for r in found.values() for format in r.formats)
     }
+    further = sorted({count for r in found.values() for count in r.further or {}})
+    columns |= {f"p50, {threads(count)}": partial(_p50, threads=count) for count in further}
     rows = [f"| network | format | {' | '.join(columns)} |", f"|---|---|{'---|' * len(columns)}"]
     for name, result in found.items():
         for format in result.formats:
@@ -142,7 +151,7 @@ def latency_table(results: Path, of: str = "latency") -> str:
     kept = {name: max((one.sustained_s or 0 for one in r.formats.values()), default=0) for name, r in found.items()}
     sustained = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in kept.items() if seconds)
     note = (
-        f"{e.cpu}, {last.threads} thread, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
+        f"{e.cpu}, {threads(last.threads)}, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
         f"{f'sustained: in one go, {sustained}; ' if sustained else ''}"
         f"from `benchmarks/results/NAME-{of}.json`."
     )
@@ -158,6 +167,12 @@ def _cell(pattern: str) -> Callable[[LatencyResult, str], str]:
         return "-" if any(figures[name] is None for name in named) else pattern.format(**figures)
 
     return fill
+
+
+def _p50(result: LatencyResult, format: str, threads: int) -> str:
+    """Return a format's median with a number of threads."""
+    formats = result.by_threads.get(threads, {})
+    return f"{formats[format].p50_ms:.2f} ms" if format in formats else "-"
 
 
 _LATENCY_COLUMNS = {

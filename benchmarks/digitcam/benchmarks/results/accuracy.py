@@ -67,6 +67,11 @@ class FormatAccuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coverage: list[Coverage] | None = None
 
     @property
+    def boxed(self) -> bool:
+        """Whether any image has a box: without one localisation error and IoU of `metrics` mean nothing."""
+        return self.iou_above != {}
+
+    @property
     def wrong_per_10000(self) -> float | None:
         """Frames of 10,000 on which a wrong reading is accepted."""
         return None if self.wrongly_accepted is None else 1e4 * self.wrongly_accepted
