@@ -173,6 +173,10 @@ def test_calibration_on_black_images_is_caught_and_told(format: str, tmp_path: P
 
 
 def test_what_cannot_be_looked_into_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match="datecodes: is measured rarely, and each time logged: use 'digitcam bench acc"
+    ):
+        debug(open_bundle("canvas"), "datecodes", "test")
     with pytest.raises(ConfigError, match="has no int8 format"):
         debug(with_files("canvas", tmp_path / "float", {}), "glyphs-variable")
     for format in ("int8.onnx", "int8.tflite"):

@@ -102,6 +102,7 @@ def test_run_prints_one_json_line_a_frame(tmp_path: Path) -> None:
         (["audit", "nowhere"], 3, "nowhere: no such bundle"),
         (["train", "{image}"], 2, "not TOML"),
         (["train", "{image}.none"], 2, "cannot read the recipe"),
+        (["evaluate", "canvas", "--data", "datecodes", "--split", "test"], 2, "use 'digitcam bench accuracy'"),
         (["evaluate", "canvas", "--data", "moon"], 2, "'moon' is not known: choose from canvas-variable"),
         (["evaluate", "{image}.pt", "--data", "glyphs-variable"], 3, "cannot read the checkpoint"),
         (["data", "preview", "moon"], 2, "'moon' is not known"),

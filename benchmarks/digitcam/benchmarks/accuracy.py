@@ -28,15 +28,13 @@ from digitcam.core.formats import FORMATS
 from digitcam.core.measure import TARGETS, coverage
 from digitcam.edge import engines
 from digitcam.edge.pipeline import image_reader
-from digitcam.train.data import data_set, samples, size_of
+from digitcam.train.data import RARE, data_set, samples, size_of
 from digitcam.train.evaluate import Read, Results, collect, joined
 from digitcam.train.mnist import Split
 
 PART = 250
 """Images a job: few enough to hold."""
 IOU_LIMITS = (0.5, 0.75, 0.9)
-RARE = ("datecodes",)
-"""Data sets of which every measurement is logged."""
 
 
 def format_results(bundle: Bundle, format: str, data: str, split: Split, count: int | None) -> Results:
@@ -227,7 +225,7 @@ def _loaded(path: Path, format: str) -> Read:
 
 
 def log_rare(result: AccuracyResult, path: Path) -> None:
-    """Append a line for each data set in `RARE`: what is looked at too often is tuned on in the end."""
+    """Append a line for each data set in `RARE`."""
     for measured in result.data_sets:
         if measured.data in RARE:
             line = {

@@ -15,7 +15,7 @@ from digitcam.core.bundle import Bundle
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError
 from digitcam.core.preprocess import letterbox
 from digitcam.edge import engines
-from digitcam.train.data import samples
+from digitcam.train.data import refuse_rare, samples
 from digitcam.train.mnist import Split
 
 MOST_DB = 120.0
@@ -64,10 +64,11 @@ def debug(
     Raises
     ------
     ConfigError
-        When the bundle has no int8 format, or onnx is not installed.
+        When the data set is one of `RARE`, the bundle has no int8 format, or onnx is not installed.
     ModelError
         When a network cannot be loaded, or an int8 one is not one of the float one.
     """
+    refuse_rare(data)
     formats = [format for format in bundle.formats if format.startswith("int8")]
     if not formats:
         raise ConfigError(f"{bundle.path}: has no int8 format, only {', '.join(bundle.formats)}")

@@ -26,6 +26,9 @@ DATA_SETS: dict[str, Data | DateCodes | HousePhotographs | WheelPhotographs] = {
     "wheels": WheelPhotographs(),
     "datecodes": DateCodes(),
 }
+RARE = ("datecodes",)
+"""Those measured rarely, by `bench accuracy` and `bench peers` alone, which log it: what is looked at too often is
+tuned on in the end."""
 
 
 def data_set(name: str) -> Data | DateCodes | HousePhotographs | WheelPhotographs:
@@ -51,6 +54,12 @@ def samples(name: str, split: Split, count: int | None = None) -> Iterable[Sampl
     """
     data, images = data_set(name), size_of(name, split, count)
     return (data.sample(split, index) for index in range(images))
+
+
+def refuse_rare(name: str) -> None:
+    """Raise ConfigError for a data set of which every measurement is logged, by a verb that logs none."""
+    if name in RARE:
+        raise ConfigError(f"data set {name}: is measured rarely, and each time logged: use 'digitcam bench accuracy'")
 
 
 def size_of(name: str, split: Split, count: int | None = None) -> int:
