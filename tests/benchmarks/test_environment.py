@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from digitcam.benchmarks.environment import Environment, environment
+from digitcam.core.source import source_commit
 
 
 def write(root: Path, name: str, content: str | bytes) -> None:
@@ -28,6 +29,7 @@ def test_a_raspberry_pi_tells_all_of_itself(tmp_path: Path, monkeypatch: pytest.
     assert found.memory_mb == 8192.0
     assert found.os == "Debian GNU/Linux 13 (trixie)" and found.governor == "ondemand"
     assert (found.cooling, found.supply) == ("active cooler", "USB-C, 5.1 V, 5 A")
+    assert found.commit == source_commit()
     # The device tree's word comes before that of /proc/cpuinfo.
     write(tmp_path, "proc/device-tree/system/linux,revision", b"\x00\xc0\x31\x14")
     assert environment(tmp_path).revision == "c03114"

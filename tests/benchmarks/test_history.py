@@ -74,6 +74,13 @@ def test_the_commit_is_that_of_the_tree_the_results_lie_in(tmp_path: Path) -> No
     assert {entry.commit for entry in read_history(tmp_path / FILE)} == {head[:12]}
 
 
+def test_a_result_that_knows_the_commit_it_was_made_at_keeps_it(tmp_path: Path) -> None:
+    result = read_result(RESULTS / "canvas-accuracy.json", AccuracyResult)
+    made = replace(result, environment=replace(result.environment, commit="0123456789ab-dirty"))
+    assert {entry.commit for entry in entries(made, "later", "2026-01-01")} == {"0123456789ab-dirty"}
+    assert {entry.commit for entry in entries(result, "later", "2026-01-01")} == {"later"}
+
+
 def test_times_are_kept_as_ratios_within_a_run_and_invalid_ones_not_at_all() -> None:
     result = read_result(RESULTS / "canvas-latency.json", LatencyResult)
     made = entries(result, "a", "2026-01-01")
@@ -146,4 +153,4 @@ def test_the_committed_history_knows_all_committed_results() -> None:
 
 def test_the_committed_history_is_whole() -> None:
     known = read_history(RESULTS / FILE)
-    assert known and all(len(entry.commit) == 12 for entry in known)
+    assert known and all(len(entry.commit.removesuffix("-dirty")) == 12 for entry in known)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from digitcam.core.source import source_commit
 from digitcam.edge.board import Board
 
 _PACKAGES = ("digitcam", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert", "torch")
@@ -29,6 +30,8 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         In 10^6 bytes.
     cooling, supply
         As the user tells them in `COOLING` and `SUPPLY`.
+    commit
+        Of digitcam's source, see `source_commit`.
     """
 
     cpu: str
@@ -45,6 +48,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     governor: str | None = None
     cooling: str | None = None
     supply: str | None = None
+    commit: str | None = None
 
 
 def environment(root: Path = Path("/")) -> Environment:
@@ -75,6 +79,7 @@ def environment(root: Path = Path("/")) -> Environment:
         governor=board.governor(),
         cooling=os.environ.get(COOLING, "").strip() or None,
         supply=os.environ.get(SUPPLY, "").strip() or None,
+        commit=source_commit(),
     )
 
 

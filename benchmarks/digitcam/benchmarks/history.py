@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from digitcam.benchmarks.comparison import NOISE
+from digitcam.benchmarks.environment import Environment
 from digitcam.benchmarks.gather import gather, machine, threads
 from digitcam.benchmarks.images import others
 from digitcam.benchmarks.results import (
@@ -90,61 +91,54 @@ def read_history(path: Path) -> list[Entry]:
 def entries(result: Result, commit: str, date: str) -> list[Entry]:
     """Return what of a result a history keeps: shares and ratios, for times of different runs do not compare.
 
-    A measurement that calls itself invalid gives none, nor does one whose kind has no such figure.
+    A measurement that calls itself invalid gives none, nor does one whose kind has no such figure. `commit` stands for
+    that of results from before they told theirs.
     """
     found = []
-    for kind, bundle, format, data, value, images, made_on, read in _measured(result):
+    for kind, bundle, format, data, value, images, on, read in _measured(result):
         interval = None
         if images:
             low, high = wilson(round(value * images), images)
             interval = round(low, 6), round(high, 6)
-        found.append(Entry(commit, date, kind, bundle, format, data, round(value, 6), interval, images, made_on, read))
+        of = on.commit or commit
+        found.append(Entry(of, date, kind, bundle, format, data, round(value, 6), interval, images, machine(on), read))
     return found
 
 
-_Measured: TypeAlias = tuple[Kind, str, str, str, float, int | None, str, str | None]
+_Measured: TypeAlias = tuple[Kind, str, str, str, float, int | None, Environment, str | None]
 
 
 def _measured(result: Result) -> Iterator[_Measured]:
-    """Yield kind, bundle, format, data, value, images (None of a ratio), machine and fingerprint, see `Entry`."""
+    """Yield kind, bundle, format, data, value, images (None of a ratio), environment and fingerprint, see `Entry`."""
     if isinstance(result, Judged) and not result.holds:
         return
     match result:
         case AccuracyResult():
-            name, made_on = result.subject.name, machine(result.environment)
+            name, on = result.subject.name, result.environment
             for data in result.data_sets:
                 for format, found in data.formats.items():
                     share = found.metrics.sequence_accuracy
-                    yield (
-                        "accuracy",
-                        name,
-                        format,
-                        f"{data.data}, {data.split}",
-                        share,
-                        data.images,
-                        made_on,
-                        data.fingerprint,
-                    )
+                    read = f"{data.data}, {data.split}"
+                    yield "accuracy", name, format, read, share, data.images, on, data.fingerprint
         case LatencyResult():
-            name, made_on = result.subject.name, machine(result.environment)
+            name, on = result.subject.name, result.environment
             for count, formats in result.by_threads.items():
                 for format, times in formats.items():
                     if format != result.reference:
                         than = f"times {result.reference}, {threads(count)}"
-                        yield "latency", name, format, than, times.ratio, None, made_on, None
+                        yield "latency", name, format, than, times.ratio, None, on, None
         case OverheadResult():
-            name, made_on = result.subject.name, machine(result.environment)
+            name, on = result.subject.name, result.environment
             frame = "frames of {}x{}".format(*result.frame)
-            yield "overhead", name, result.format, frame, result.run_fps / result.bare_fps, None, made_on, None
+            yield "overhead", name, result.format, frame, result.run_fps / result.bare_fps, None, on, None
         case PeersResult():
-            made_on = machine(result.environment)
             read = ", ".join(filter(None, (result.source, result.split)))
             for name, peer in result.peers.items():
-                yield "peers", name, peer.setting, read, peer.sequence_accuracy, result.frames, made_on, None
+                yield "peers", name, peer.setting, read, peer.sequence_accuracy, result.frames, result.environment, None
         case SeedResult():
             for name, run in result.runs.items():
                 right = run.metrics.sequence_accuracy
-                yield "seed", name, "torch", run.test_data, right, run.metrics.images, machine(run.environment), None
+                yield "seed", name, "torch", run.test_data, right, run.metrics.images, run.environment, None
 
 
 def unseen(known: Iterable[Entry], made: Iterable[Entry]) -> list[Entry]:

@@ -10,7 +10,8 @@ import torch
 from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import SeedResult, SeedRun, read_result, write_result
 from digitcam.core.errors import ConfigError
-from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
+from digitcam.core.source import source_commit
+from digitcam.train.checkpoint import network_of, read_checkpoint
 from digitcam.train.data import data_set
 from digitcam.train.evaluate import evaluate_network
 from digitcam.train.loop import train

@@ -19,11 +19,12 @@ from digitcam.core.errors import ConfigError
 from digitcam.core.formats import FORMATS
 from digitcam.core.golden import Golden
 from digitcam.core.metrics import Metrics
+from digitcam.core.source import source_commit
 from digitcam.export import audit, onnx, parity, tflite
 from digitcam.export.acceptance import accept_threshold, coverages
 from digitcam.export.equalise import equalise
 from digitcam.export.quantize import calibration_images
-from digitcam.train.checkpoint import network_of, read_checkpoint, source_commit
+from digitcam.train.checkpoint import network_of, read_checkpoint
 from digitcam.train.data import samples
 from digitcam.train.deploy import count_macs, fold
 from digitcam.train.evaluate import Results

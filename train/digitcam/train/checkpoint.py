@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,16 +66,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # of bytes that are no pickle, an unpickler may raise anything
         kind = type(error).__name__
         raise ModelError(f"{path}: not a checkpoint that this version of digitcam wrote ({kind})") from None
-
-
-def source_commit() -> str:
-    """Return the source's commit, "unknown" outside a checkout."""
-    command = ["git", "rev-parse", "--short=12", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 def network_of(checkpoint: Checkpoint) -> nn.Module:

@@ -13,7 +13,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was measured at a commit.
 
     commit, date
-        Of the working tree in which the result was made, and the day on which the line was written.
+        Of the source that made the result (of results from before they told it, of the working tree in which the line
+        was written), and the day on which the line was written.
     bundle, format, data
         What was measured and on what; of peers and of the seed's runs `bundle` is their name, and `format` their
         setting.
