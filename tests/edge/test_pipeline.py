@@ -1,6 +1,7 @@
 from datetime import datetime, timezone
 from itertools import islice
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,8 +9,9 @@ from digitcam.core import glyphs
 from digitcam.core.boxes import iou
 from digitcam.core.bundle import open_bundle
 from digitcam.core.canvas import draw_glyphs, lay_out, rng_for
+from digitcam.core.errors import ConfigError
 from digitcam.core.formats import FORMATS
-from digitcam.edge.pipeline import Reader
+from digitcam.edge.pipeline import Reader, image_reader
 from digitcam.edge.sources import Frame, open_source
 
 
@@ -64,3 +66,17 @@ def test_demo_frames_are_read() -> None:
     with open_source("demo:") as source:
         right = sum(reader.read(f)[0].number == f.truth for f in islice(source, 200))
     assert right / 200 >= 0.97
+
+
+def test_images_of_the_inputs_size_are_read_in_grey_and_colour() -> None:
+    read = image_reader(open_bundle("canvas"), "int8.onnx")
+    sample = draw_glyphs("4096", rng_for(11, 5, 0))
+    ((grey,),), ((colour,),) = read([sample.image]), read([cv2.cvtColor(sample.image, cv2.COLOR_GRAY2BGR)])
+    assert grey.number == "4096" and colour == grey
+
+
+def test_images_of_another_size_are_refused_and_not_scrambled() -> None:
+    bundle = open_bundle("canvas")
+    # As many pixels as the input has.
+    with pytest.raises(ConfigError, match=r"canvas: reads images of 256x128, these are of 128x256: name a data set"):
+        image_reader(bundle, "int8.onnx")([np.zeros((256, 128), np.uint8)])

@@ -11,6 +11,7 @@ from digitcam.core.arrays import UInt8Array
 from digitcam.core.boxes import BoxXYWH
 from digitcam.core.bundle import Bundle
 from digitcam.core.decode import Line, decode
+from digitcam.core.errors import ConfigError
 from digitcam.core.preprocess import letterbox
 from digitcam.core.reading import Latency, Model, Reading, describe
 from digitcam.edge import engines
@@ -21,13 +22,22 @@ from digitcam.edge.sources import Frame
 def image_reader(bundle: Bundle, format: str) -> Callable[[Sequence[UInt8Array]], list[list[Line]]]:
     """Load a format; return what reads images already of the input's size, one at a time.
 
-    It takes images uint8 [H, W] or [H, W, channels] and gives for each its numbers, best first, boxes in its pixels.
+    It takes images uint8 [H, W] or [H, W, 3] BGR, grey and colour turned as on the device, and gives for each its
+    numbers, best first, boxes in its pixels. For an image of another size it raises ConfigError.
     """
     engine, card = engines.load(bundle, format), bundle.card
-    shape = (1, card.input.height, card.input.width, card.input.channels)
+    size = card.input.height, card.input.width
+
+    def tensor(image: UInt8Array) -> UInt8Array:
+        if image.shape[:2] != size:
+            raise ConfigError(
+                f"{bundle.path}: reads images of {size[1]}x{size[0]}, these are of {image.shape[1]}x{image.shape[0]}: "
+                "name a data set or a bundle of the other's size"
+            )
+        return letterbox(image, card.input)[0]
 
     def read(images: Sequence[UInt8Array]) -> list[list[Line]]:
-        every = (engine.run(image.reshape(shape)) for image in images)
+        every = (engine.run(tensor(image)) for image in images)
         return [decode(found["logits"][0], found["boxes"][0], card.head, card.thresholds) for found in every]
 
     return read
