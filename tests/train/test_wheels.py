@@ -68,7 +68,9 @@ def test_wheels_between_two_digits_are_not_measured(data_folder: Path) -> None:
 
 
 def test_a_missing_archive_says_what_to_do(data_folder: Path) -> None:
-    with pytest.raises(SourceError, match=r"meter_digits.tar: no such file: set DIGITCAM_DATA .* data.kinds"):
+    with pytest.raises(
+        SourceError, match=r"meter_digits.tar: no such file: set DIGITCAM_DATA .* from https://github.* data.kinds"
+    ):
         wheels.meters("train")
 
 

@@ -129,8 +129,8 @@ class SvhnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="svh
     grey
         Give grey images [height, width] in place of BGR [height, width, 3].
     stand_in
-        Where the photographs are absent, draw scenes (`StreetData`) in their place, so that a recipe can be tried;
-        `source` says which it was, and no result may be told without it.
+        Where the photographs are absent, draw house numbers after the labels (`StreetData`) in their place, so that a
+        recipe can be tried; `source` says which it was, and no result may be told without it.
     seed
         Of the order, and of what is drawn.
     """
@@ -201,12 +201,9 @@ class SvhnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="svh
         # Here, since the scenes are drawn from these records.
         from digitcam.train.street import StreetData
 
-        street = StreetData(seed=self.seed)
+        # One number an image, as in SVHN: slots would learn two as one.
+        street = StreetData(kinds={"house": 1.0}, empty=0.0, several=0.0, seed=self.seed)
         drawn = street.sample(split, index, height, width)
-        while not 0 < len(drawn.number) <= self.max_digits:
-            # SVHN has no such number. Far on lies a scene that no other index draws.
-            index += 10**9
-            drawn = street.sample(split, index, height, width)
         return drawn if self.grey else drawn._replace(image=np.repeat(drawn.image[:, :, None], 3, axis=2))
 
 

@@ -1,8 +1,8 @@
 """The wheels of mechanical counters: real photographs, by meter, and drawn ones.
 
-Photographs: `meter_digits/meter_digits.tar` below `$DIGITCAM_DATA`, from haverland/Tenth-of-step-of-a-meter-digit
-(Apache-2.0), single wheels of many water, gas and power meters. A file's name begins with the wheel's position:
-3.0 shows a clean 3, 3.5 is halfway to the 4.
+Photographs: `meter_digits/meter_digits.tar` below `$DIGITCAM_DATA`, the folder `images` of
+https://github.com/haverland/Tenth-of-step-of-a-meter-digit (Apache-2.0), single wheels of many water, gas and power
+meters. A file's name begins with the wheel's position: 3.0 shows a clean 3, 3.5 is halfway to the 4.
 """
 
 from __future__ import annotations
@@ -89,8 +89,9 @@ def meters(split: Split) -> tuple[tuple[Wheel, ...], ...]:
                     found.setdefault(folder, []).append(Wheel(file.read(), float(match[1])))
     except FileNotFoundError:
         raise SourceError(
-            f"{path}: no such file: set DIGITCAM_DATA to the folder that holds meter_digits/, or leave 'wheels' "
-            "out of data.kinds"
+            f"{path}: no such file: set DIGITCAM_DATA to the folder that holds meter_digits/, or pack it from "
+            "https://github.com/haverland/Tenth-of-step-of-a-meter-digit as the README says, or leave 'wheels' out of "
+            "the recipe's data.kinds"
         ) from None
     except (OSError, tarfile.TarError, EOFError) as error:
         raise SourceError(f"{path}: cannot be unpacked: {error}: copy it again") from None
