@@ -277,6 +277,38 @@ def test_steps_and_rates() -> None:
     assert trainer.learning_rate(TINY, 30) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize(("images", "rates"), [(1, [3e-3, 3e-3]), (20, [1.2e-3, 2.4e-3, 3e-3, 3e-3])])
+def test_a_warmup_that_is_no_whole_number_of_batches(images: int, rates: list[float]) -> None:
+    """An eighth of a batch, and two and a half: the rate never goes beyond its top."""
+    schedule = msgspec.structs.replace(TINY.schedule, warmup=images, constant=True)
+    recipe = msgspec.structs.replace(TINY, schedule=schedule)
+    assert [trainer.learning_rate(recipe, step) for step in range(len(rates))] == pytest.approx(rates)
+
+
+def test_the_average_follows_by_hand() -> None:
+    taught = trainer.Trainer(TINY)
+    for network, value in ((taught.network, 2.0), (taught.average, 1.0)):
+        for tensor in network.state_dict().values():
+            tensor.fill_(value)
+    taught._follow(0.75)
+    found = taught.average.state_dict()
+    # A quarter of the way from 1 to 2; a count of batches has no average.
+    counts = [name for name in found if name.endswith("num_batches_tracked")]
+    assert counts and all(found[name].item() == 2 for name in counts)
+    assert all((value == 1.25).all() for name, value in found.items() if name not in counts)
+    assert all((value == 2).all() for value in taught.network.state_dict().values())
+
+
+def test_the_average_forgets_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its decay rises as (1 + step) / (10 + step), to `ema` at most."""
+    taught, decays = trainer.Trainer(TINY), []
+    monkeypatch.setattr(taught, "_follow", decays.append)
+    batch = batches.Batches(TINY)[0]
+    for step in (0, 8, 80, 10_000):
+        taught.step(step, batch)
+    assert decays == [0.1, 0.5, 0.9, 0.999]
+
+
 def test_a_batch() -> None:
     images, labels, boxes = batches.Batches(TINY)[3]
     assert images.shape == (8, 1, 32, 64) and images.dtype == torch.uint8

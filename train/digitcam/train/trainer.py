@@ -28,7 +28,8 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     schedule = recipe.schedule
     warmup = schedule.warmup / schedule.batch
     if step < warmup:
-        return schedule.learning_rate * (step + 1) / warmup
+        # The last step of a warm-up may reach beyond it.
+        return schedule.learning_rate * min(1.0, (step + 1) / warmup)
     if schedule.constant:
         return schedule.learning_rate
     progress = (step - warmup) / max(1, steps_of(recipe) - warmup)
