@@ -94,3 +94,24 @@ def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint"):
         read_checkpoint(path)
+
+
+class Code:
+    """Pickled, it makes a file as soon as it is read."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.made,)
+
+
+def test_a_checkpoint_with_code_is_refused(tmp_path: Path) -> None:
+    path, made = tmp_path / "checkpoint.pt", tmp_path / "made"
+    write_checkpoint(path, RECIPE, weights(1), 8, {"step": Code(made)})
+    with pytest.raises(ModelError, match=r"checkpoint\.pt: not a checkpoint that this version .*\(UnpicklingError\)"):
+        read_checkpoint(path)
+    assert not made.exists()
+    # It would have, had it been trusted.
+    torch.load(path, weights_only=False)
+    assert made.exists()

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -22,9 +23,11 @@ from digitcam.core.card import GridHead, Input, Licence
 from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.train import batches, loop, trainer
 from digitcam.train.canvas import CanvasData
-from digitcam.train.checkpoint import read_checkpoint, write_checkpoint
+from digitcam.train.checkpoint import network_of, read_checkpoint, write_checkpoint
+from digitcam.train.evaluate import read_network
 from digitcam.train.interrupt import StoppedError
 from digitcam.train.model import NetworkConfig
+from digitcam.train.preview import failures
 from digitcam.train.recipe import Recipe, Schedule, Window
 
 TINY = Recipe(
@@ -229,6 +232,21 @@ def test_a_finished_run_resumed_stays_as_it_is(unbroken: Path) -> None:
     before = unbroken.read_bytes()
     assert loop.train(TINY, unbroken.parent, resume=True) == unbroken
     assert unbroken.read_bytes() == before
+
+
+def test_failures_are_shown_though_a_run_was_killed_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "VALIDATION_IMAGES", 4)
+    schedule = msgspec.structs.replace(TINY.schedule, images=16)
+    recipe = msgspec.structs.replace(TINY, validation=("glyphs-variable",), schedule=schedule)
+    whole = loop.train(recipe, tmp_path / "whole")
+    read = read_network(network_of(read_checkpoint(whole)), recipe, "glyphs-variable", "validation", 4)
+    expected = failures({"glyphs-variable": read}, "validation", 24)
+    train_until(monkeypatch, recipe, tmp_path / "killed", 16)
+    assert not (tmp_path / "killed" / "failures.png").exists()
+    for path in (whole, loop.train(recipe, tmp_path / "killed", resume=True)):
+        assert np.array_equal(cv2.imread(str(path.with_name("failures.png"))), expected)
 
 
 def test_an_existing_run_is_not_overwritten(unbroken: Path) -> None:

@@ -151,10 +151,7 @@ class Run:
         """Validate, and write the log's line and the checkpoint before `step`."""
         recipe, images = self.recipe, step * self.recipe.schedule.batch
         self._check_weights(step)
-        self.results = {
-            name: read_network(self.trainer.average, recipe, name, "validation", VALIDATION_IMAGES)
-            for name in recipe.validation
-        }
+        self._validate()
         line = {
             "images": images,
             "seconds": round(self._elapsed(), 1),
@@ -165,6 +162,12 @@ class Run:
         # The log first: a line without its checkpoint is dropped on resuming, a missing one could not be made again.
         self.log.write(line, learning_rate(recipe, step - 1), self._failures())
         self._save(step)
+
+    def _validate(self) -> None:
+        self.results = {
+            name: read_network(self.trainer.average, self.recipe, name, "validation", VALIDATION_IMAGES)
+            for name in self.recipe.validation
+        }
 
     def _save(self, step: int) -> None:
         self._check_weights(step)
@@ -177,6 +180,8 @@ class Run:
         final = read_checkpoint(self.path)
         write_checkpoint(self.path.with_name("weights.pt"), self.recipe, final.weights, final.images)
         write_curves(self.out / "curves.png", read_log(self.out / "log.jsonl"))
+        if not self.results:  # the run before was ended between its last checkpoint and here
+            self._validate()
         sheet = self._failures()
         if sheet is not None:
             write_image(self.out / "failures.png", sheet)
