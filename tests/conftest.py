@@ -30,6 +30,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     caches = (
         mnist.digits,
         svhn.records,
+        svhn.at_hand,
         wheels.meters,
         faces._of_class,
         strips._level_records,

@@ -308,9 +308,11 @@ def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bo
 @click.option("--json", "as_json", is_flag=True)
 def evaluate(model: str, name: str, split: Any, count: int | None, format_: str | None, as_json: bool) -> None:
     """Measure MODEL, a checkpoint or a bundle, on a data set."""
-    from digitcam.train.data import refuse_rare
+    from digitcam.train.data import caution, data_set, refuse_rare
 
     refuse_rare(name)
+    if warning := caution(data_set(name), split):
+        click.echo(f"digitcam: {warning}", err=True)
     if model.endswith(".pt"):
         from digitcam.train.checkpoint import network_of, read_checkpoint
         from digitcam.train.evaluate import evaluate_network

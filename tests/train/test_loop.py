@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import multiprocessing
 import os
@@ -21,14 +22,15 @@ import torch
 from digitcam.core.canvas import Sample
 from digitcam.core.card import GridHead, Input, Licence
 from digitcam.core.errors import ConfigError, ModelError, SourceError
-from digitcam.train import batches, loop, trainer
+from digitcam.train import batches, loop, svhn, trainer
 from digitcam.train.canvas import CanvasData
-from digitcam.train.checkpoint import network_of, read_checkpoint, write_checkpoint
+from digitcam.train.checkpoint import Checkpoint, network_of, read_checkpoint, write_checkpoint
 from digitcam.train.evaluate import read_network
 from digitcam.train.interrupt import StoppedError
 from digitcam.train.model import NetworkConfig
 from digitcam.train.preview import failures
 from digitcam.train.recipe import Recipe, Schedule, Window
+from digitcam.train.svhn import SvhnData
 
 TINY = Recipe(
     name="tiny",
@@ -249,6 +251,55 @@ def test_failures_are_shown_though_a_run_was_killed_at_the_last_moment(
         assert np.array_equal(cv2.imread(str(path.with_name("failures.png"))), expected)
 
 
+def svhn_folder(data_folder: Path) -> Path:
+    """Write one SVHN label, of a "12", without its photograph."""
+    folder = data_folder / "svhn"
+    (folder / "train").mkdir(parents=True)
+    label = b'{"name":"1.png","width":60,"height":40,"digits":[[1,5,5,15,35],[2,20,5,35,35]]}'
+    (folder / "train_labels.jsonl.gz").write_bytes(gzip.compress(label))
+    return folder
+
+
+def test_a_run_tells_what_it_learned_from_and_keeps_to_it(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = msgspec.structs.replace(TINY, data=SvhnData(grey=True, stand_in=True))
+    folder, out = svhn_folder(data_folder), tmp_path / "run"
+    train_until(monkeypatch, recipe, out, 80)
+    words = "digitcam: svhn/train: the photographs are not all there: drawn house numbers stand in for them"
+    assert words in capfd.readouterr().err.splitlines()
+    path = out / "checkpoint.pt"
+    assert read_checkpoint(path).source == "drawn stand-in"
+    cv2.imwrite(str(folder / "train" / "1.png"), np.zeros((40, 60, 3), np.uint8))
+    # What a process has found stays: here it still goes by the drawn ones, as those that draw do.
+    assert loop.Run(recipe, out, resume=True).source == "drawn stand-in"
+    svhn.at_hand.cache_clear()
+    before = path.read_bytes()
+    with pytest.raises(ConfigError) as caught:
+        loop.train(recipe, out, resume=True)
+    kept = "learned from drawn stand-in, but here it would go on with photographs"
+    assert str(caught.value) == f"{path}: {kept}: give another --out"
+    assert path.read_bytes() == before
+
+
+def test_what_an_earlier_version_s_run_learned_from() -> None:
+    """It was not kept: of SVHN photographs are not claimed."""
+    earlier = Checkpoint(TINY, {}, 8, {"step": 1})
+    assert earlier.source == "canvas"
+    assert earlier._replace(recipe=msgspec.structs.replace(TINY, data=SvhnData(grey=True))).source == "drawn stand-in"
+    assert earlier._replace(training={"source": "photographs"}).source == "photographs"
+
+
+def test_photographs_that_come_while_a_run_begins(data_folder: Path) -> None:
+    folder = svhn_folder(data_folder)
+    drawn = batches.Batches(msgspec.structs.replace(TINY, data=SvhnData(grey=True, stand_in=True)))
+    assert drawn[0][1][:, :2].tolist() == [[1, 2]] * 8
+    cv2.imwrite(str(folder / "train" / "1.png"), np.zeros((40, 60, 3), np.uint8))
+    svhn.at_hand.cache_clear()  # as in a process that is spawned
+    with pytest.raises(SourceError, match="photographs came or went while the run began: begin it again"):
+        drawn[1]
+
+
 def test_an_existing_run_is_not_overwritten(unbroken: Path) -> None:
     before = unbroken.read_bytes()
     with pytest.raises(ConfigError, match="--resume") as caught:
@@ -347,7 +398,7 @@ def test_processes_share_a_batch(share: int) -> None:
         assert torch.equal(ours, expected if theirs is whole[0] else expected[:, :most])
 
 
-class Colours(msgspec.Struct, frozen=True):
+class Colours(msgspec.Struct, frozen=True, tag="colours", tag_field="kind"):
     """Colour images: number "7" on the even ones, none on the odd ones."""
 
     channels = 3

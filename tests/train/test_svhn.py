@@ -460,6 +460,7 @@ def test_extra_is_mixed_in_by_its_size(at_hand: Path) -> None:
 
 def test_absent_photographs(at_hand: Path) -> None:
     (at_hand / "extra" / "7.png").unlink()
+    svhn.at_hand.cache_clear()  # a new process
     assert SvhnData().source("train") == "photographs"
     with pytest.raises(SourceError, match="not all there: run 'digitcam data fetch svhn --part extra'"):
         SvhnData(extra=True).sample("train", 0)
@@ -469,6 +470,7 @@ def test_absent_photographs(at_hand: Path) -> None:
     assert SvhnData(extra=True, stand_in=True).source("train") == "drawn stand-in"
     assert SvhnData(extra=True, stand_in=True).source("test") == "photographs"
     svhn.labels_path("test").unlink()
+    svhn.at_hand.cache_clear()
     with pytest.raises(SourceError, match="--part test"):
         SvhnData().source("test")
 

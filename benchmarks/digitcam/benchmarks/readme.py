@@ -24,9 +24,10 @@ from digitcam.benchmarks.results import (
     TrainingResult,
     read_result,
 )
-from digitcam.benchmarks.seed import RECIPES, ROWS, STAND_IN, read_seed, twins
+from digitcam.benchmarks.seed import RECIPES, ROWS, read_seed, twins
 from digitcam.benchmarks.statistics import wilson
 from digitcam.train.plain import PlainConfig
+from digitcam.train.svhn import STAND_IN
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = ("canvas", "digitcam-s", "digitcam-n")

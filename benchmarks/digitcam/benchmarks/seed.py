@@ -39,7 +39,6 @@ ROWS = (
 """The recipes, in the order of his experiments; the last is ours."""
 TWIN = "-strided"
 """What is added to the name of a recipe whose pooling is replaced by strided convolutions."""
-STAND_IN = "drawn stand-in"
 
 
 def twins(name: str, folder: Path = RECIPES, images: int | None = None) -> dict[str, Recipe]:
@@ -118,14 +117,15 @@ def measured(recipe: Recipe, out: Path, count: int, resume: bool) -> SeedRun:
     """Train a recipe in the folder `out` and measure it on the first `count` test images of its validation set."""
     saved = read_checkpoint(train(recipe, out, resume))
     (name,) = recipe.validation
+    test = data_set(name)
+    test_data = test.source("test") if isinstance(test, SvhnData) else "canvas"
     metrics = evaluate_network(network_of(saved), recipe, name, "test", count)
     assert saved.training is not None
-    test = data_set(name)
     return SeedRun(
         images=saved.images,
         minutes=round(saved.training["seconds"] / 60, 1),
-        train_data=recipe.data.source("train") if isinstance(recipe.data, SvhnData) else "canvas",
-        test_data=test.source("test") if isinstance(test, SvhnData) else "canvas",
+        train_data=saved.source,
+        test_data=test_data,
         commit=source_commit(),
         environment=environment(),
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else "",

@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from digitcam.core.arrays import FloatArray
 from digitcam.core.canvas import Sample
+from digitcam.core.errors import SourceError
+from digitcam.train.data import source_of
 from digitcam.train.distributed import rank, world
 from digitcam.train.interrupt import outlive_sigterm, uninterruptible_children
 from digitcam.train.losses import NOBODY
@@ -33,6 +35,7 @@ class Batches(Dataset[Batch]):
         self.recipe = recipe
         self.rank = rank
         self.share = recipe.schedule.batch // world
+        self.source = source_of(recipe.data, "train")
         self.alphabet = {character: i for i, character in enumerate(recipe.head.alphabet)}
 
     def __len__(self) -> int:
@@ -40,6 +43,9 @@ class Batches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         recipe, share = self.recipe, self.share
+        if source_of(recipe.data, "train") != self.source:
+            # A process that draws began later, and looked at the disk again.
+            raise SourceError("photographs came or went while the run began: begin it again")
         shape = recipe.window or recipe.input
         first = step * recipe.schedule.batch + self.rank * share
         samples = [self._draw(first + i, shape.height, shape.width) for i in range(share)]

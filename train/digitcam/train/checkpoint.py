@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from digitcam.core.errors import ModelError, SinkError
 from digitcam.core.whole import write_file
+from digitcam.train.data import source_of
 from digitcam.train.recipe import Recipe, to_recipe
+from digitcam.train.svhn import STAND_IN, SvhnData
 
 
 class Checkpoint(NamedTuple):
@@ -22,6 +24,17 @@ class Checkpoint(NamedTuple):
     weights: dict[str, Tensor]
     images: int
     training: dict[str, Any] | None
+
+    @property
+    def source(self) -> str:
+        """What the images were that its run learned from, see `data.source_of`.
+
+        Runs of earlier versions did not keep it. Of SVHN they are taken for drawn: a result must not claim photographs
+        that the run may not have seen.
+        """
+        assert self.training is not None
+        unkept = STAND_IN if isinstance(self.recipe.data, SvhnData) else source_of(self.recipe.data, "train")
+        return str(self.training.get("source", unkept))
 
 
 def write_checkpoint(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
+import msgspec
+
 from digitcam.core.canvas import Sample
 from digitcam.core.errors import ConfigError
 from digitcam.train.canvas import CanvasData
 from digitcam.train.mnist import Split
 from digitcam.train.real import DateCodes, HousePhotographs, WheelPhotographs
 from digitcam.train.street import StreetData
-from digitcam.train.svhn import SvhnData
+from digitcam.train.svhn import STAND_IN, SvhnData
 
 Data: TypeAlias = CanvasData | StreetData | SvhnData
 
@@ -42,6 +44,18 @@ def data_set(name: str) -> Data | DateCodes | HousePhotographs | WheelPhotograph
     if name not in DATA_SETS:
         raise ConfigError(f"data set {name!r} is not known: choose from {', '.join(DATA_SETS)}")
     return DATA_SETS[name]
+
+
+def source_of(data: Data, split: Split) -> str:
+    """Say what a split's images are: `SvhnData.source`, or the data's kind."""
+    return data.source(split) if isinstance(data, SvhnData) else str(msgspec.to_builtins(data)["kind"])
+
+
+def caution(data: object, split: Split) -> str:
+    """Return what must be said beside any result on a data set's split; empty where there is nothing."""
+    if isinstance(data, SvhnData) and data.source(split) == STAND_IN:
+        return f"svhn/{split}: the photographs are not all there: drawn house numbers stand in for them"
+    return ""
 
 
 def samples(name: str, split: Split, count: int | None = None) -> Iterable[Sample]:

@@ -5,6 +5,7 @@ Started by torchrun, several processes train as one: each draws and learns from 
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from functools import partial
@@ -18,7 +19,7 @@ from digitcam.core.errors import ConfigError, DigitcamError
 from digitcam.train.batches import Batches, drawing, steps_of
 from digitcam.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from digitcam.train.curves import read_log, write_curves
-from digitcam.train.data import samples
+from digitcam.train.data import caution, samples
 from digitcam.train.distributed import any_process, from_first, joined, rank, world
 from digitcam.train.evaluate import Results, read_network
 from digitcam.train.interrupt import StoppedError, stopping
@@ -53,8 +54,9 @@ def train(recipe: Recipe, out: Path, resume: bool = False, start: Path | None = 
     Raises
     ------
     ConfigError
-        When `out` already holds a run and `resume` is not set, or holds one of another recipe; when `start` is of
-        another network, or given for a run that is resumed.
+        When `out` already holds a run and `resume` is not set, or holds one of another recipe, or one that learned from
+        photographs in place of what is drawn now or the other way round; when `start` is of another network, or given
+        for a run that is resumed.
     ModelError
         When `start` is no checkpoint.
     DivergedError
@@ -81,13 +83,18 @@ class Run:
                 f"make it a multiple of {world()}"
             )
         # What is missing should be missed now, not in a worker, and not at the first validation.
-        Batches(recipe, rank(), world())[0]
+        batches = Batches(recipe, rank(), world())
+        batches[0]
+        self.source = batches.source
         for name in recipe.validation:
             next(iter(samples(name, "validation", VALIDATION_IMAGES)))
         saved = from_first(partial(_earlier, self.path, recipe, resume))
         self.trainer = Trainer(recipe)
         self.start, self.interval, self.seconds, self.before = 0, Interval(), 0.0, 0
         if saved is not None and saved.training is not None:
+            if saved.source != self.source:
+                found = f"learned from {saved.source}, but here it would go on with {self.source}"
+                raise ConfigError(f"{self.path}: {found}: give another --out")
             self.start = self.trainer.resume(saved)
             self.interval = msgspec.convert(saved.training.get("interval", {}), Interval)
             self.seconds = float(saved.training.get("seconds", 0))
@@ -145,6 +152,8 @@ class Run:
                     raise StoppedError(f"stopped at {(step + 1) * batch} of {total * batch} images: {self._kept()}")
 
     def _open(self) -> None:
+        if warning := caution(self.recipe.data, "train"):
+            print(f"digitcam: {warning}", file=sys.stderr, flush=True)
         self.log = Log(self.out, self.start * self.recipe.schedule.batch)
 
     def _record(self, step: int, interval: Interval) -> None:
@@ -172,8 +181,12 @@ class Run:
     def _save(self, step: int) -> None:
         self._check_weights(step)
         images = self.before + step * self.recipe.schedule.batch
-        progress = {"interval": msgspec.to_builtins(self.interval), "seconds": self._elapsed(), "before": self.before}
-        training = self.trainer.state(step) | progress
+        training = self.trainer.state(step) | {
+            "interval": msgspec.to_builtins(self.interval),
+            "seconds": self._elapsed(),
+            "before": self.before,
+            "source": self.source,
+        }
         write_checkpoint(self.path, self.recipe, self.trainer.average.state_dict(), images, training)
 
     def _finish(self) -> None:

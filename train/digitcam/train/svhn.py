@@ -29,6 +29,8 @@ from digitcam.train.mnist import Split
 
 Part = Literal["train", "test", "extra"]
 """The archives. Training's holds the validation split too."""
+Source = Literal["photographs", "drawn stand-in"]
+STAND_IN: Source = "drawn stand-in"
 TRAIN_RECORDS = 30_000
 """The first 30,000 training records train; the other 3,402 validate."""
 SIZES: dict[Split | Part, int] = {"train": 30_000, "validation": 3_402, "test": 13_068, "extra": 202_353}
@@ -156,8 +158,8 @@ class SvhnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="svh
             return sum(len(records(shelf)) for shelf in self._shelves(split))
         return sum(SIZES[shelf] for shelf in self._shelves(split))
 
-    def source(self, split: Split) -> Literal["photographs", "drawn stand-in"]:
-        """Say what a split's images are.
+    def source(self, split: Split) -> Source:
+        """Say what a split's images are; within a process it stays at that.
 
         Raises
         ------
@@ -168,7 +170,7 @@ class SvhnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="svh
         if absent and not self.stand_in:
             where = folder() / part_of(absent[0])
             raise SourceError(f"{where}: SVHN's photographs are not all there: {_mend(part_of(absent[0]))}")
-        return "drawn stand-in" if absent else "photographs"
+        return STAND_IN if absent else "photographs"
 
     def sample(self, split: Split, index: int, height: int = HEIGHT, width: int = WIDTH) -> Sample:
         """Return image `index` of a split with its boxes; beyond its size the split begins again.
@@ -178,7 +180,7 @@ class SvhnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="svh
         SourceError
             As `source`, or when a photograph is damaged.
         """
-        if self.source(split) == "drawn stand-in":
+        if self.source(split) == STAND_IN:
             return self._draw(split, index, height, width)
         shelves = self._shelves(split)
         sizes = [len(records(shelf)) for shelf in shelves]
@@ -207,6 +209,7 @@ class SvhnData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="svh
         return drawn if self.grey else drawn._replace(image=np.repeat(drawn.image[:, :, None], 3, axis=2))
 
 
+@cache
 def at_hand(split: Split | Part) -> bool:
     """Say whether a split's labels and photographs are there; the last photograph stands for all."""
     if not labels_path(part_of(split)).is_file() or not records(split):

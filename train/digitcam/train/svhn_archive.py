@@ -158,6 +158,7 @@ def _bring(part: Part, mirror: str, keep: bool) -> Fetched:
             workplace.rmdir()
         else:
             workplace.rename(target)
+        svhn.at_hand.cache_clear()
         if not keep:
             archive.unlink()
     except OSError as error:
