@@ -319,6 +319,27 @@ def test_a_finished_run_can_be_made_longer(unbroken: Path, tmp_path: Path) -> No
     assert any((saved.weights[name] != value).any() for name, value in read_checkpoint(unbroken).weights.items())
 
 
+@pytest.mark.parametrize("stage", [{"digits_first": 0.5}, {"quantised": 0.5}])
+def test_a_run_whose_second_stage_has_begun_is_not_made_longer(tmp_path: Path, stage: dict[str, float]) -> None:
+    """Half of 240 images are 15 steps, half of 480 are 30: a run of 480 would have been in its first stage still."""
+    recipe, longer = (
+        msgspec.structs.replace(TINY, schedule=msgspec.structs.replace(TINY.schedule, images=images, **stage))
+        for images in (240, 480)
+    )
+    path = tmp_path / "checkpoint.pt"
+    taught = trainer.Trainer(recipe)
+    write_checkpoint(path, recipe, taught.average.state_dict(), 15 * 8, taught.state(15))
+    assert loop.Run(longer, tmp_path, resume=True).start == 15
+    write_checkpoint(path, recipe, taught.average.state_dict(), 16 * 8, taught.state(16))
+    assert loop.Run(recipe, tmp_path, resume=True).start == 16
+    with pytest.raises(ConfigError) as caught:
+        loop.Run(longer, tmp_path, resume=True)
+    assert str(caught.value) == (
+        f"{path}: is in a stage (schedule.digits_first, quantised) that begins elsewhere with schedule.images = 480: "
+        "leave it at 240, or train anew with another --out"
+    )
+
+
 def test_a_loss_that_is_no_number_leaves_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     schedule = Schedule(images=240, batch=8, warmup=0, learning_rate=1e30, checkpoint_every=80)
     recipe = msgspec.structs.replace(TINY, schedule=schedule)

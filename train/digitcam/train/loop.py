@@ -26,7 +26,7 @@ from digitcam.train.interrupt import StoppedError, stopping
 from digitcam.train.preview import failures
 from digitcam.train.progress import Interval, Log, bar
 from digitcam.train.recipe import Recipe
-from digitcam.train.trainer import DivergedError, Trainer, learning_rate
+from digitcam.train.trainer import DivergedError, Trainer, digits_first, learning_rate, rounded_from
 
 VALIDATION_IMAGES = 1_000
 """Images of each validation set looked at beside training; the export's gates look at more."""
@@ -40,12 +40,18 @@ def _continues(old: Recipe, new: Recipe) -> bool:
     return old == msgspec.structs.replace(new, schedule=same_length)
 
 
+def _same_stages(old: Recipe, new: Recipe, step: int) -> bool:
+    """Say whether all steps before `step` are of the same stage in both: what comes next begins at a share of all."""
+    return all(min(step, begins(old)) == min(step, begins(new)) for begins in (digits_first, rounded_from))
+
+
 def train(recipe: Recipe, out: Path, resume: bool = False, start: Path | None = None) -> Path:
     """Train a recipe; return the checkpoint `out/checkpoint.pt`.
 
     A run begins with random weights, or with those of the checkpoint `start`, whose images are counted with its own.
 
-    A run resumed with more `schedule.images` goes on where the longer schedule stands.
+    A run resumed with more `schedule.images` goes on where the longer schedule stands, unless a stage has begun
+    (`schedule.digits_first`, `quantised`) that begins later there.
 
     `out/log.jsonl` and `out/tensorboard` get a line a validation: images, seconds, losses, images a second, the
     share of time waiting for data, validation metrics. In the end `out/weights.pt` holds the weights alone, a
@@ -55,8 +61,8 @@ def train(recipe: Recipe, out: Path, resume: bool = False, start: Path | None = 
     ------
     ConfigError
         When `out` already holds a run and `resume` is not set, or holds one of another recipe, or one that learned from
-        photographs in place of what is drawn now or the other way round; when `start` is of another network, or given
-        for a run that is resumed.
+        photographs in place of what is drawn now or the other way round, or one that began a stage where the longer
+        one does not; when `start` is of another network, or given for a run that is resumed.
     ModelError
         When `start` is no checkpoint.
     DivergedError
@@ -227,4 +233,9 @@ def _earlier(path: Path, recipe: Recipe, resume: bool) -> Checkpoint | None:
         raise ConfigError(f"{path}: is of another recipe: give another --out")
     if saved.training is None:
         raise ConfigError(f"{path}: holds only weights, no state to resume from: give another --out")
+    if not _same_stages(saved.recipe, recipe, saved.training["step"]):
+        raise ConfigError(
+            f"{path}: is in a stage (schedule.digits_first, quantised) that begins elsewhere with schedule.images = "
+            f"{recipe.schedule.images}: leave it at {saved.recipe.schedule.images}, or train anew with another --out"
+        )
     return saved

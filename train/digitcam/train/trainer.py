@@ -23,6 +23,12 @@ def digits_first(recipe: Recipe) -> int:
     return round(recipe.schedule.digits_first * steps_of(recipe))
 
 
+def rounded_from(recipe: Recipe) -> float:
+    """Return from which step on weights and activations are rounded as int8 rounds them; infinity for never."""
+    share = recipe.schedule.quantised
+    return (1 - share) * steps_of(recipe) if share else math.inf
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Return the rate at a step: linear warm-up, then half a cosine to zero, or constant."""
     schedule = recipe.schedule
@@ -78,7 +84,7 @@ class Trainer:
         only_digits = step < digits_first(self.recipe)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe, step)
-        set_rounded(self.network, step >= (1 - schedule.quantised) * steps_of(self.recipe))
+        set_rounded(self.network, step >= rounded_from(self.recipe))
         x = (images.to(torch.float32) / 255).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=schedule.precision == "bf16"):
             logits, places = self.shared(x)
