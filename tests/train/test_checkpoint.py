@@ -22,7 +22,7 @@ RECIPE = Recipe(
     input=Input(height=32, width=64),
     head=GridHead(stride=8),
     network=NetworkConfig((4, 4, 8), 1, 8),
-    data=CanvasData(),
+    data=CanvasData(max_digits=2),
     schedule=Schedule(images=8),
     licence=Licence("none", "none"),
 )

@@ -22,7 +22,7 @@ GREY = Recipe(
     input=Input(height=32, width=64),
     head=GridHead(stride=8),
     network=NetworkConfig((4, 4, 8), 1, 8),
-    data=CanvasData(),
+    data=CanvasData(max_digits=2),
     schedule=Schedule(images=8),
     licence=Licence("none", "none"),
 )
@@ -51,7 +51,7 @@ class Mean(torch.nn.Module):
 
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_a_colour_network_sees_blue_green_red(channel: int) -> None:
-    recipe = msgspec.structs.replace(GREY, input=Input(height=32, width=64, channels=3), data=ColourData())
+    recipe = msgspec.structs.replace(GREY, input=Input(height=32, width=64, channels=3), data=ColourData(max_digits=2))
     image = np.zeros((32, 64, 3), np.uint8)
     image[:] = 20, 50, 70
     lines = reader(Mean(channel), recipe)([image])  # type: ignore[arg-type]

@@ -25,6 +25,7 @@ from digitcam.core.errors import ConfigError, ModelError, SourceError
 from digitcam.train import batches, loop, svhn, trainer
 from digitcam.train.canvas import CanvasData
 from digitcam.train.checkpoint import Checkpoint, network_of, read_checkpoint, write_checkpoint
+from digitcam.train.data import DATA_SETS
 from digitcam.train.evaluate import read_network
 from digitcam.train.interrupt import StoppedError
 from digitcam.train.model import NetworkConfig
@@ -436,6 +437,16 @@ class Colours(msgspec.Struct, frozen=True, tag="colours", tag_field="kind"):
 COLOUR = msgspec.structs.replace(TINY, input=Input(height=128, width=256, channels=3), data=Colours())
 
 
+class HasThree:
+    """A data set of three images."""
+
+    def size(self, split: str) -> int:
+        return 3
+
+    def sample(self, split: str, index: int) -> Sample:
+        return Sample(np.zeros((128, 256), np.uint8), "7", np.float32([[4, 5, 20, 22]]))
+
+
 def test_a_batch_of_colour_images_some_of_them_empty() -> None:
     images, labels, boxes = batches.Batches(COLOUR)[1]
     assert images.shape == (8, 3, 32, 64) and images.dtype == torch.uint8
@@ -481,12 +492,19 @@ def test_bfloat16() -> None:
 
 
 def test_what_is_missing_is_named_before_training(tmp_path: Path, data_folder: Path) -> None:
-    recipe = msgspec.structs.replace(TINY, data=CanvasData(digits="mnist"))
+    recipe = msgspec.structs.replace(TINY, data=CanvasData(digits="mnist", max_digits=2))
     with pytest.raises(SourceError) as caught:
         loop.train(recipe, tmp_path / "run")
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="'canvas-six' is not known"):
         loop.train(msgspec.structs.replace(TINY, validation=("canvas-six",)), tmp_path / "run")
+
+
+def test_a_validation_set_smaller_than_what_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(DATA_SETS, "three", HasThree())  # type: ignore[arg-type]
+    run = loop.Run(msgspec.structs.replace(TINY, validation=("three",)), tmp_path, resume=False)
+    run._validate()
+    assert run.results["three"].truths == ["7"] * 3
 
 
 def test_a_batch_that_cannot_be_shared_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from digitcam.core.errors import ConfigError
 from digitcam.train.canvas import CanvasData
 from digitcam.train.data import data_set
 from digitcam.train.losses import LossConfig
+from digitcam.train.mosaic import mosaic
 from digitcam.train.plain import PlainConfig
 from digitcam.train.recipe import load_recipe
 
@@ -18,7 +19,7 @@ name = "small"
 description = "For tests."
 [input]
 height = 64
-width = 64
+width = 128
 [head]
 kind = "grid"
 stride = 8
@@ -59,9 +60,9 @@ def test_the_seed_s_recipes() -> None:
 def test_defaults_and_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
     assert load_recipe(path).schedule.images == 100
-    changed = load_recipe(path, ("schedule.images=7", 'data.digits="mnist"', "window={height=32, width=32}"))
+    changed = load_recipe(path, ("schedule.images=7", 'data.digits="mnist"', "window={height=32, width=144}"))
     assert (changed.schedule.images, changed.data.digits) == (7, "mnist")
-    assert changed.window is not None and changed.window.width == 32
+    assert changed.window is not None and changed.window.width == 144
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("images = 100", "images = 0", ["schedule.images"]),
         ("images = 100", "", ["images", "schedule"]),
         ("stride = 8", "stride = 4", ["head.stride", "network.widths", "8"]),
-        ("height = 64", "height = 60", ["input", "60x64", "stride 8"]),
+        ("height = 64", "height = 60", ["input", "60x128", "stride 8"]),
         (
             'kind = "grid"\nstride = 8',
             'kind = "slots"\npositions = 5\n[window]\nheight = 8\nwidth = 8',
@@ -92,6 +93,49 @@ def test_a_bad_recipe_is_named(tmp_path: Path, old: str, new: str, words: list[s
     assert "\n" not in message
     for word in [str(path), *words]:
         assert word in message
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "words"),
+    [
+        # Drawn tiles are 24 px at least, MNIST's 28; five of them stand side by side.
+        (
+            "quick",
+            ("input.width=64", "window.width=64"),
+            "window 56x64 is too small for data.max_digits = 5: that needs 24x120",
+        ),
+        ("quick", ("window.height=16",), "window 16x168 is too small for data.max_digits = 5: that needs 24x120"),
+        (
+            "quick",
+            ("window.height=200", "window.width=400"),
+            "window 200x400 is too large for data.digits = 'glyphs': at most 128x256",
+        ),
+        (
+            "seed/weighted-loss",
+            ("input.width=128",),
+            "input 128x128 is too small for data.max_digits = 5: that needs 28x140",
+        ),
+        # 0.35 of 56 and of 168.
+        (
+            "quick",
+            ("mosaic=0.9",),
+            "mosaic: its smallest scene of 20x59 is too small for data.max_digits = 5: that needs 24x120",
+        ),
+    ],
+)
+def test_a_size_that_cannot_be_drawn_is_named(name: str, overrides: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(RECIPES / f"{name}.toml", overrides)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_smallest_sizes_are_drawn() -> None:
+    recipe = load_recipe(RECIPES / "quick.toml", ("window.height=24", "window.width=120"))
+    assert {recipe.data.sample("train", index, 24, 120).image.shape for index in range(50)} == {(24, 120)}
+    # 0.35 of 96 and of 256 are 34 and 90: three tiles of 24 fit.
+    small = ("mosaic=1.0", "window.height=96", "window.width=256", "data.max_digits=3")
+    recipe = load_recipe(RECIPES / "quick.toml", small)
+    assert {mosaic(recipe.data, index, 96, 256, 1.0, 1).image.shape for index in range(50)} == {(96, 256)}
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:

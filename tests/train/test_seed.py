@@ -188,7 +188,13 @@ def test_dropout_is_where_the_row_had_it() -> None:
     assert network(row("sequence-canvas")).dropout.p == 0 and network(row("svhn-paper-conv-dropout")).dropout.p == 0.2
 
 
-TINY = ("schedule.images=8", "schedule.batch=2", "network.layers=[[3, 4], [2, 6]]", "input.height=32", "input.width=64")
+TINY = (
+    "schedule.images=8",
+    "schedule.batch=2",
+    "network.layers=[[3, 4], [2, 6]]",
+    "input.height=32",
+    "input.width=144",
+)
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:

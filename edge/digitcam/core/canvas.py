@@ -13,7 +13,9 @@ from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.boxes import union
 
 HEIGHT, WIDTH, TILE = 128, 256, 28
-"""The seed's canvas and tile in pixels."""
+"""The seed's canvas and tile in pixels. Drawn digits have no larger canvas."""
+SMALLEST_TILE = 24
+"""Of drawn digits, in pixels."""
 
 
 class Number(NamedTuple):
@@ -66,7 +68,11 @@ def random_number(lengths: tuple[int, int], rng: np.random.Generator) -> str:
 
 
 def draw_glyphs(
-    number: str, rng: np.random.Generator, height: int = HEIGHT, width: int = WIDTH, sides: tuple[int, int] = (24, 40)
+    number: str,
+    rng: np.random.Generator,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    sides: tuple[int, int] = (SMALLEST_TILE, 40),
 ) -> Sample:
     """Draw a number with `glyphs`: one tile size within `sides` that fits, one font a number, uneven light, noise."""
     side = int(rng.integers(sides[0], min(sides[1], height, width // len(number)) + 1))

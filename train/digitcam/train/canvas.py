@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 import msgspec
 
 from digitcam.core import glyphs
-from digitcam.core.canvas import HEIGHT, TILE, WIDTH, Sample, draw_glyphs, lay_out, random_number, rng_for
+from digitcam.core.canvas import (
+    HEIGHT,
+    SMALLEST_TILE,
+    TILE,
+    WIDTH,
+    Sample,
+    draw_glyphs,
+    lay_out,
+    random_number,
+    rng_for,
+)
 from digitcam.train import mnist
 from digitcam.train.mnist import Split
 
@@ -47,6 +57,19 @@ class CanvasData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="c
     def channels(self) -> int:
         """Grey."""
         return 1
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a ValueError that says why images of a size cannot be drawn, if they cannot."""
+        tile = SMALLEST_TILE if self.digits == "glyphs" else TILE
+        if height < tile or width < tile * self.max_digits:
+            raise ValueError(
+                f"{height}x{width} is too small for data.max_digits = {self.max_digits}: "
+                f"that needs {tile}x{tile * self.max_digits}"
+            )
+        if self.digits != "mnist" and (height > HEIGHT or width > WIDTH):
+            raise ValueError(
+                f"{height}x{width} is too large for data.digits = {self.digits!r}: at most {HEIGHT}x{WIDTH}"
+            )
 
     def size(self, split: Split) -> int:
         """Return how many images a split has, as in the seed."""

@@ -19,7 +19,7 @@ from digitcam.core.errors import ConfigError, DigitcamError
 from digitcam.train.batches import Batches, drawing, steps_of
 from digitcam.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from digitcam.train.curves import read_log, write_curves
-from digitcam.train.data import caution, samples
+from digitcam.train.data import caution, samples, size_of
 from digitcam.train.distributed import any_process, from_first, joined, rank, world
 from digitcam.train.evaluate import Results, read_network
 from digitcam.train.interrupt import StoppedError, stopping
@@ -29,9 +29,14 @@ from digitcam.train.recipe import Recipe
 from digitcam.train.trainer import DivergedError, Trainer, digits_first, learning_rate, rounded_from
 
 VALIDATION_IMAGES = 1_000
-"""Images of each validation set looked at beside training; the export's gates look at more."""
+"""Images of each validation set looked at beside training, of a smaller one all; the export's gates look at more."""
 FAILURES = 24
 """Images on the sheet of failures."""
+
+
+def _validated(name: str) -> int:
+    """Return how many images of a validation set are looked at."""
+    return min(VALIDATION_IMAGES, size_of(name, "validation"))
 
 
 def _continues(old: Recipe, new: Recipe) -> bool:
@@ -93,7 +98,7 @@ class Run:
         batches[0]
         self.source = batches.source
         for name in recipe.validation:
-            next(iter(samples(name, "validation", VALIDATION_IMAGES)))
+            next(iter(samples(name, "validation", 1)))
         saved = from_first(partial(_earlier, self.path, recipe, resume))
         self.trainer = Trainer(recipe)
         self.start, self.interval, self.seconds, self.before = 0, Interval(), 0.0, 0
@@ -180,7 +185,7 @@ class Run:
 
     def _validate(self) -> None:
         self.results = {
-            name: read_network(self.trainer.average, self.recipe, name, "validation", VALIDATION_IMAGES)
+            name: read_network(self.trainer.average, self.recipe, name, "validation", _validated(name))
             for name in self.recipe.validation
         }
 

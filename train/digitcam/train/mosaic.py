@@ -11,6 +11,8 @@ import numpy as np
 from digitcam.core.canvas import Number, Sample, rng_for
 from digitcam.train.data import Data
 
+CUTS = 0.35, 0.65
+"""Shares of the height and of the width between which the cross lies; the smallest scene has the lower of both."""
 _CUT_STREAM, _CHOICE_STREAM = 6, 7
 
 
@@ -29,7 +31,7 @@ def mosaic(data: Data, index: int, height: int, width: int, share: float, seed: 
     if rng_for(seed, _CHOICE_STREAM, index).random() >= share:
         return data.sample("train", 4 * index, height, width)
     rng = rng_for(seed, _CUT_STREAM, index)
-    row, column = round(height * rng.uniform(0.35, 0.65)), round(width * rng.uniform(0.35, 0.65))
+    row, column = round(height * rng.uniform(*CUTS)), round(width * rng.uniform(*CUTS))
     image = np.empty((height, width), dtype=np.uint8)
     numbers: list[Number] = []
     corners = [(0, 0, row, column), (0, column, row, width), (row, 0, height, column), (row, column, height, width)]

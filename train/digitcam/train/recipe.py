@@ -11,9 +11,11 @@ import msgspec
 from digitcam.core.card import GridHead, Input, Licence, SlotsHead
 from digitcam.core.errors import ConfigError
 from digitcam.core.toml import read_toml, to_struct
+from digitcam.train.canvas import CanvasData
 from digitcam.train.data import Data
 from digitcam.train.losses import LossConfig
 from digitcam.train.model import NetworkConfig
+from digitcam.train.mosaic import CUTS
 from digitcam.train.plain import PlainConfig
 
 if sys.version_info >= (3, 11):
@@ -147,6 +149,19 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             cell = self.network.coarsest
             if shape and (shape.height % cell or shape.width % cell):
                 raise ValueError(f"{name}: {shape.height}x{shape.width} is no multiple of the coarsest stride {cell}")
+        if isinstance(self.data, CanvasData):
+            self._check_canvas(self.data)
+
+    def _check_canvas(self, data: CanvasData) -> None:
+        name, shape = ("window", self.window) if self.window else ("input", self.input)
+        sizes = {name: (shape.height, shape.width)}
+        if self.mosaic:
+            sizes["mosaic: its smallest scene of"] = (round(CUTS[0] * shape.height), round(CUTS[0] * shape.width))
+        for what, (height, width) in sizes.items():
+            try:
+                data.check_size(height, width)
+            except ValueError as error:
+                raise ValueError(f"{what} {error}") from None
 
     def _check_plain(self, network: PlainConfig) -> None:
         if isinstance(self.head, GridHead):
