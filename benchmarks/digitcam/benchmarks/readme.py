@@ -34,7 +34,7 @@ SHIPPED = ("canvas", "digitcam-s", "digitcam-n")
 WORLD = (
     ("drawn street scenes", "world", "street"),
     ("drawn scenes without a number", "world", "street-empty"),
-    ("photographed counter wheels, of meters not trained on", "world", "wheels"),
+    ("photographed counter wheels that stand on a digit, of meters not trained on", "world", "wheels"),
     ("photographed date codes", "world", "datecodes"),
     ("photographed house numbers", "svhn", "svhn-photographs"),
     ("canvases of one to five MNIST digits", "accuracy", "canvas-variable"),

@@ -1,6 +1,7 @@
 """SVHN's archives fetched, unpacked, and their labels converted to the lines that `digitcam.train.svhn` reads.
 
-Whatever the size, one block of the archive and one record are in memory at a time.
+Whatever the size, one block of the archive and one record are in memory at a time; beside them, where a part is looked
+through for what is missing, the names of its photographs.
 """
 
 from __future__ import annotations
