@@ -15,8 +15,10 @@ from digitcam.benchmarks.results import SeedResult, SeedRun
 from digitcam.benchmarks.seed import RECIPES, ROWS, read_seed, seed, twins, write_seed
 from digitcam.core.errors import BenchmarkInvalidError, ConfigError
 from digitcam.core.metrics import Metrics
+from digitcam.train import svhn
+from digitcam.train.checkpoint import write_checkpoint
 from digitcam.train.plain import PlainConfig
-from digitcam.train.recipe import Recipe
+from digitcam.train.recipe import Recipe, load_recipe
 
 FOLDER = readme.ROOT / RECIPES
 MACHINE = Environment("Some CPU", 2, [], "Linux", "3.11", {})
@@ -78,6 +80,20 @@ def test_a_run_is_measured_and_taken_further(quick_rows: Path, tmp_path: Path, m
     second = read_seed(out).runs
     assert second[name].images == 100 and second["svhn-baseline"] == a_run(0.25)
     assert second[name].minutes >= first[name].minutes
+
+
+def test_a_row_says_what_its_run_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what lies on the disk by now: here photographs."""
+    recipe = load_recipe(FOLDER / "svhn-baseline.toml")
+    path = tmp_path / "checkpoint.pt"
+    write_checkpoint(path, recipe, {}, 50, {"step": 1, "seconds": 60.0, "source": "drawn stand-in"})
+    monkeypatch.setattr(svhn, "at_hand", lambda split: True)
+    monkeypatch.setattr(module, "train", lambda recipe, out, resume: path)
+    monkeypatch.setattr(module, "network_of", lambda saved: None)
+    monkeypatch.setattr(module, "evaluate_network", lambda *_: Metrics(7, 0.5, 0.5, 1.0, 0.5, {}))
+    found = module.measured(recipe, tmp_path, 7, resume=True)
+    assert (found.train_data, found.test_data) == ("drawn stand-in", "photographs")
+    assert (found.images, found.minutes) == (50, 1.0)
 
 
 def test_an_unknown_row_is_named(tmp_path: Path) -> None:

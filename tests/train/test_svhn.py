@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from digitcam.cli import cli
 from digitcam.core.errors import SourceError
 from digitcam.train import mnist, svhn, svhn_archive
+from digitcam.train.data import caution
 from digitcam.train.fetch import Published
 from digitcam.train.svhn import SvhnData
 
@@ -473,6 +474,16 @@ def test_absent_photographs(at_hand: Path) -> None:
     svhn.at_hand.cache_clear()
     with pytest.raises(SourceError, match="--part test"):
         SvhnData().source("test")
+
+
+def test_evaluating_on_a_stand_in_is_told(at_hand: Path) -> None:
+    assert caution(SvhnData(stand_in=True), "test") == ""
+    (at_hand / "test" / "1.png").unlink()
+    svhn.at_hand.cache_clear()
+    words = "svhn/test: the photographs are not all there: drawn house numbers stand in for them"
+    assert caution(SvhnData(stand_in=True), "test") == words
+    told = CliRunner().invoke(cli, ["evaluate", "none.pt", "--data", "svhn", "--split", "test"])
+    assert told.stderr == f"digitcam: {words}\n"
 
 
 def test_a_stand_in_has_the_sizes_of_svhn(data_folder: Path) -> None:
