@@ -64,14 +64,14 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/digitcam bench debug canvas --data canvas-variable --out $(RESULTS)/canvas-debug.json
-	$(BIN)/digitcam bench peers canvas --out $(RESULTS)/canvas-peers.json
+	$(BIN)/digitcam bench peers canvas --format int8.onnx --out $(RESULTS)/canvas-peers.json
 	for name in canvas digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench accuracy $$name --split test --data canvas-variable --data canvas-five --out $(RESULTS)/$$name-accuracy.json && \
 	  $(BIN)/digitcam bench accuracy $$name --split test --data street --data street-empty --data wheels --data datecodes --out $(RESULTS)/$$name-world.json && \
 	  $(BIN)/digitcam bench accuracy $$name --split train --data svhn-photographs --out $(RESULTS)/$$name-svhn.json || exit; done
 	for name in digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench debug $$name --data street --out $(RESULTS)/$$name-debug.json && \
-	  $(BIN)/digitcam bench peers $$name --data street --frames 60 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
+	  $(BIN)/digitcam bench peers $$name --format int8.onnx --data street --frames 300 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
 	$(BIN)/digitcam bench overhead canvas --out $(RESULTS)/canvas-overhead.json
 	for name in canvas digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench latency $$name --threads 1 --threads 2 --out $(RESULTS)/$$name-latency.json && \

@@ -41,7 +41,7 @@ def main():
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     config = pathlib.Path(sys.argv[sys.argv.index("--config") + 1]).read_text()
-    print("reading", flush=True)
+    print("reading", file=sys.stderr, flush=True)
     path = pathlib.Path(os.environ["RUNTIME_DIRECTORY"], "health.json")
     frames = 0
     while True:
