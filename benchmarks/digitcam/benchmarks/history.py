@@ -132,7 +132,8 @@ def _measured(result: Result) -> Iterator[_Measured]:
             frame = "frames of {}x{}".format(*result.frame)
             yield "overhead", name, result.format, frame, result.run_fps / result.bare_fps, None, on, None
         case PeersResult():
-            read = ", ".join(filter(None, (result.source, result.split)))
+            # So many frames are another thing than the first of them, which other results are of.
+            read = ", ".join(filter(None, (result.source, result.split, f"{result.frames} frames")))
             for name, peer in result.peers.items():
                 yield "peers", name, peer.setting, read, peer.sequence_accuracy, result.frames, result.environment, None
         case SeedResult():
