@@ -99,7 +99,7 @@ def examine(path: Path | None, board: Board | None = None, bound_s: float = BOUN
 
         again = "install the engine anew: pip install --force-reinstall 'digitcam[litert]' (or [onnx])"
         camera = "see that nothing else uses it (systemctl stop digitcam), and try digitcam run --frames 3 with it"
-        broker = "correct [mqtt] in the configuration; see that the broker runs and knows mqtt.username"
+        broker = "see that the broker runs, and is the one in [mqtt] of the configuration"
         checks += [
             Check(
                 "engine",
