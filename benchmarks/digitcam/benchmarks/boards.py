@@ -23,7 +23,7 @@ from digitcam.benchmarks.results import (
     read_any,
     refuse_invalid,
 )
-from digitcam.benchmarks.validity import SUSTAINED_S, objections, soak_objections
+from digitcam.benchmarks.validity import SUSTAINED_S, by_name, objections, soak_objections
 from digitcam.core.errors import BenchmarkInvalidError
 
 BoardResult: TypeAlias = AccuracyResult | LatencyResult | OverheadResult | SoakResult
@@ -69,17 +69,15 @@ def check_board(path: Path) -> BoardResult:
 
 def _check_complete(path: Path, result: LatencyResult) -> None:
     """Raise BenchmarkInvalidError for a format whose halves are not told, or that was not kept up for a minute."""
-    for threads, formats in result.by_threads.items():
-        for format, found in formats.items():
-            name = f"{format}, {threads} thread{'s'[: threads > 1]}"
-            for field in ("ratios", "halves_ms"):
-                if getattr(found, field) is None:
-                    raise BenchmarkInvalidError(
-                        f"{path}: {name}: field '{field}' is missing: measure again with this digitcam"
-                    )
-            if (found.sustained_s or 0.0) < IN_ONE_GO_S:
-                told = f"is {found.sustained_s:g}" if found.sustained_s is not None else "is missing"
-                raise BenchmarkInvalidError(f"{path}: {name}: field 'sustained_s' {told}: leave --sustained out")
+    for name, found in by_name(result.by_threads).items():
+        for field in ("ratios", "halves_ms"):
+            if getattr(found, field) is None:
+                raise BenchmarkInvalidError(
+                    f"{path}: {name}: field '{field}' is missing: measure again with this digitcam"
+                )
+        if (found.sustained_s or 0.0) < IN_ONE_GO_S:
+            told = f"is {found.sustained_s:g}" if found.sustained_s is not None else "is missing"
+            raise BenchmarkInvalidError(f"{path}: {name}: field 'sustained_s' {told}: leave --sustained out")
 
 
 def _objections(result: BoardResult) -> list[str]:

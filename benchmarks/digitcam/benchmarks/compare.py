@@ -8,6 +8,7 @@ from typing import Any
 
 from digitcam.benchmarks.compare_others import compare_debug, compare_overhead, compare_peers, compare_sweep
 from digitcam.benchmarks.comparison import NOISE, Comparison, notes_on, same_machine
+from digitcam.benchmarks.gather import threads
 from digitcam.benchmarks.images import others
 from digitcam.benchmarks.results import (
     AccuracyResult,
@@ -100,7 +101,7 @@ def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
     reference is held against it.
     """
     notes = notes_on(a, b)
-    common = [threads for threads in a.by_threads if threads in b.by_threads]
+    common = [n for n in a.by_threads if n in b.by_threads]
     pairs = [(n, n) for n in common] or [(a.threads, b.threads)]
     same = same_machine(a, b) and a.cpus == b.cpus and bool(common)
     if set(a.by_threads) != set(b.by_threads):
@@ -115,7 +116,7 @@ def compare_latency(a: LatencyResult, b: LatencyResult) -> Comparison:
         formats, theirs = a.by_threads[before], b.by_threads[after]
         for format in [format for format in formats if format in theirs]:
             x, y = formats[format], theirs[format]
-            name = format if len(pairs) == 1 else f"{format}, {after} thread{'s'[: after > 1]}"
+            name = format if len(pairs) == 1 else f"{format}, {threads(after)}"
             slower = y.p50_ms / x.p50_ms
             times = [f"{x.p50_ms:.3f} ms", f"{y.p50_ms:.3f} ms", f"{slower:.3f}"]
             table.append([name, *times, f"{x.ratio:.2f}", f"{y.ratio:.2f}"])

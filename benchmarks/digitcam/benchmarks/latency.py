@@ -11,6 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from digitcam.benchmarks.environment import environment
+from digitcam.benchmarks.gather import threads
 from digitcam.benchmarks.memory import memory_mb
 from digitcam.benchmarks.peak import MAC, peak
 from digitcam.benchmarks.results import FormatLatency, LatencyResult, Peak
@@ -207,12 +208,12 @@ def _completed(found: FormatLatency, format: str, macs: int, memory_mb: float, p
     )
 
 
-def _tell(formats: dict[str, FormatLatency], threads: int, reference: str, say: Say) -> None:
+def _tell(formats: dict[str, FormatLatency], count: int, reference: str, say: Say) -> None:
     for format, found in formats.items():
         share = "" if found.peak_share is None else f" ({found.peak_share:.0%} of the peak)"
         kept = "" if found.sustained_fps is None else f", {found.sustained_fps:.0f}/s sustained"
         say(
-            f"{format:12} {threads} thread{'s'[: threads > 1]}  p50 {found.p50_ms:.3f} ms  p90 {found.p90_ms:.3f}  "
+            f"{format:12} {threads(count)}  p50 {found.p50_ms:.3f} ms  p90 {found.p90_ms:.3f}  "
             f"p99 {found.p99_ms:.3f}  {found.ratio:.2f} times {reference}{kept}  {found.gmacs:.1f} GMAC/s{share}  "
             f"{found.memory_mb:.0f} MB  ({found.runs} runs)"
         )

@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from digitcam.benchmarks.gather import threads
 from digitcam.benchmarks.results import Conditions, FormatLatency, Sample
 from digitcam.edge.board import is_pi
 
@@ -39,12 +40,17 @@ def objections(
     by_threads
         Formats by number of threads, of `bench latency`; other benchmarks have none.
     """
-    times = {
-        f"{format}, {threads} thread{'s'[: threads > 1]}": found
-        for threads, formats in (by_threads or {}).items()
+    times = by_name(by_threads or {})
+    return [*_of_board(conditions, model), *_of_counts(times), *_of_halves(times), *_of_drift(times)]
+
+
+def by_name(by_threads: Mapping[int, Mapping[str, FormatLatency]]) -> dict[str, FormatLatency]:
+    """Return formats by number of threads under one name each, as `int8.onnx, 2 threads`."""
+    return {
+        f"{format}, {threads(count)}": found
+        for count, formats in by_threads.items()
         for format, found in formats.items()
     }
-    return [*_of_board(conditions, model), *_of_counts(times), *_of_halves(times), *_of_drift(times)]
 
 
 def soak_objections(lost: int, samples: Sequence[Sample]) -> list[str]:

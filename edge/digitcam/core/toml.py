@@ -22,6 +22,7 @@ Kind = TypeVar("Kind", bound=msgspec.Struct)
 Place = tuple[str | int, ...]
 """Keys and places in lists, from the outside in."""
 _HEADER = re.compile(r"\s*(\[\[?)\s*([^\]#]+?)\s*\]")
+_KEY = re.compile(r"\s*([\w\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=\s*(\"{3}|'{3})?")
 _WORDS = {
     "str": "text in quotes",
     "int": "a whole number",
@@ -31,7 +32,6 @@ _WORDS = {
     "object": "a table",
 }
 """What msgspec's names of types are called by those who write TOML."""
-_KEY = re.compile(r"\s*([\w\"'-]+(?:\s*\.\s*[\w\"'-]+)*)\s*=\s*(\"{3}|'{3})?")
 
 
 class TomlFile(NamedTuple):

@@ -117,7 +117,7 @@ class Health:
     def fresh(self) -> bool:
         """Return whether frames come as the source promises them; to be called from any thread."""
         report = self.report()
-        return report.fresh_s is None or (report.since_frame_s is not None and report.since_frame_s < report.fresh_s)
+        return _fresh(report.since_frame_s, report.fresh_s)
 
     def report(self) -> Report:
         """Return how it goes now; to be called from any thread."""
@@ -126,14 +126,13 @@ class Health:
         rate = round((len(times_s) - 1) / span_s, 2) if span_s > 0 else None
         since_s = round(time.monotonic() - times_s[-1], 3) if times_s else None
         fresh_s = self.source.fresh_s if isinstance(self.source, Waiting) else FRESH_S
-        # What was read before an outage is no rate of now.
-        late = since_s is not None and fresh_s is not None and since_s > fresh_s
         return Report(
             started=self.started,
             frames=self._frames,
             accepted=self._accepted,
             rejected=dict(self._rejected),
-            frames_per_second=0.0 if late else rate,
+            # What was read before an outage is no rate of now.
+            frames_per_second=rate if _fresh(since_s, fresh_s) or not times_s else 0.0,
             since_frame_s=since_s,
             fresh_s=fresh_s,
             confidence=self._confidence,
@@ -152,3 +151,7 @@ class Health:
 def resident_bytes() -> int:
     """Return what this process holds of the machine's memory (proc(5), statm)."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+
+
+def _fresh(since_frame_s: float | None, fresh_s: float | None) -> bool:
+    return fresh_s is None or (since_frame_s is not None and since_frame_s < fresh_s)

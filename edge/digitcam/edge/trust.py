@@ -1,8 +1,8 @@
 """Which number is trusted: what most of the last frames read, where that is plausible after what stood before.
 
 Pure functions over a state that never changes; the time is that of the readings, and `Trust.clock_set` says when their
-clock has jumped. `edge.config.Rules` says what is
-plausible. A number that is not, but stays, takes over in the end: a false one cannot stand for ever.
+clock has jumped. `edge.config.Rules` says what is plausible. A number that is not, but stays, takes over in the end: a
+false one cannot stand for ever.
 
 Why a reading is not accepted: `no_number`, `low_confidence`, `frame_size` (not the rules' own reasons); `pattern`, it
 is no number of this display; `not_steady`, too few of the last frames agree; `outvoted`, they agree on another;

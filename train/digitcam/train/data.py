@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-import msgspec
-
 from digitcam.core.canvas import Sample
 from digitcam.core.errors import ConfigError
 from digitcam.train.canvas import CanvasData
@@ -48,7 +46,7 @@ def data_set(name: str) -> Data | DateCodes | HousePhotographs | WheelPhotograph
 
 def source_of(data: Data, split: Split) -> str:
     """Say what a split's images are: `SvhnData.source`, or the data's kind."""
-    return data.source(split) if isinstance(data, SvhnData) else str(msgspec.to_builtins(data)["kind"])
+    return data.source(split) if isinstance(data, SvhnData) else str(type(data).__struct_config__.tag)
 
 
 def caution(data: object, split: Split) -> str:
