@@ -11,8 +11,9 @@ from digitcam.benchmarks.environment import environment
 from digitcam.benchmarks.results import SeedResult, SeedRun, read_result, write_result
 from digitcam.core.errors import ConfigError
 from digitcam.core.source import source_commit
+from digitcam.train.canvas import CanvasData
 from digitcam.train.checkpoint import network_of, read_checkpoint
-from digitcam.train.data import data_set
+from digitcam.train.data import data_set, source_of
 from digitcam.train.evaluate import evaluate_network
 from digitcam.train.loop import train
 from digitcam.train.plain import PlainConfig
@@ -118,7 +119,8 @@ def measured(recipe: Recipe, out: Path, count: int, resume: bool) -> SeedRun:
     saved = read_checkpoint(train(recipe, out, resume))
     (name,) = recipe.validation
     test = data_set(name)
-    test_data = test.source("test") if isinstance(test, SvhnData) else "canvas"
+    assert isinstance(test, CanvasData | SvhnData), "the rows are of canvases and house numbers"
+    test_data = source_of(test, "test")
     metrics = evaluate_network(network_of(saved), recipe, name, "test", count)
     assert saved.training is not None
     return SeedRun(
