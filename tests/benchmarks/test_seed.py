@@ -26,7 +26,7 @@ MACHINE = Environment("Some CPU", 2, [], "Linux", "3.11", {})
 
 def a_run(sequence: float, data: str = "canvas", images: int = 1_000) -> SeedRun:
     metrics = Metrics(5_000, sequence, 0.5, 123.456, 0.5, {})
-    return SeedRun(images, 2.4, data, data, "0123", MACHINE, "", metrics)
+    return SeedRun(images, "bf16", 2.4, data, data, "0123", MACHINE, "", metrics)
 
 
 def test_the_rows_are_the_recipes() -> None:
@@ -112,10 +112,10 @@ def test_a_damaged_result_is_known_before_training(tmp_path: Path, monkeypatch: 
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[str, int]] = []
+    given: list[tuple[str, int, str]] = []
 
     def measured(recipe: Recipe, out: Path, count: int, resume: bool) -> SeedRun:
-        given.append((out.name, recipe.schedule.images))
+        given.append((out.name, recipe.schedule.images, recipe.schedule.precision))
         assert resume and count == 7
         return a_run(0.5)
 
@@ -123,10 +123,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(readme.ROOT)
     out = tmp_path / "seed.json"
     command = ["seed", "--only", "svhn-no-pooling", "--only", "svhn-transfer", "--images", "9", "--count", "7"]
-    done = CliRunner().invoke(bench, [*command, "--resume", "--out", str(out)])
+    done = CliRunner().invoke(bench, [*command, "--precision", "bf16", "--resume", "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert given == [("svhn-transfer", 9), ("svhn-transfer-strided", 9), ("svhn-no-pooling", 9)]
-    assert set(read_seed(out).runs) == {name for name, _ in given}
+    rows = ["svhn-transfer", "svhn-transfer-strided", "svhn-no-pooling"]
+    assert given == [(name, 9, "bf16") for name in rows]
+    assert set(read_seed(out).runs) == set(rows)
 
 
 def test_the_table_by_hand(tmp_path: Path) -> None:

@@ -256,18 +256,21 @@ def bench_peers(
 @bench.command("seed")
 @click.option("--only", multiple=True, help="A row's name; with -strided its twin alone. May be given again.")
 @click.option("--images", type=click.IntRange(min=1), help="Training images a run, in place of the recipes'.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="What training computes in, instead of theirs.")
 @click.option("--count", type=click.IntRange(min=1), default=5_000, show_default=True, help="Test images.")
 @click.option("--resume", is_flag=True, help="Take runs further that are in --runs already.")
 @click.option("--runs", type=PATH, default=Path("runs/seed"), show_default=True, help="Where the runs are kept.")
 @click.option("--out", type=PATH, callback=_writable, default=Path("benchmarks/results/seed.json"), show_default=True)
-def bench_seed(only: tuple[str, ...], images: int | None, count: int, resume: bool, runs: Path, out: Path) -> None:
+def bench_seed(
+    only: tuple[str, ...], images: int | None, precision: Any, count: int, resume: bool, runs: Path, out: Path
+) -> None:
     """Train and measure the recipes of train/recipes/seed, each as it was and without pooling.
 
     Every run is written as it ends, beside those the result file has. Run this in the repository's root.
     """
     from digitcam.benchmarks.seed import seed
 
-    seed(out, runs, only, images, count, resume, say=note)
+    seed(out, runs, only, images, precision, count, resume, say=note)
     click.echo(out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from digitcam.train.data import data_set, source_of
 from digitcam.train.evaluate import evaluate_network
 from digitcam.train.loop import train
 from digitcam.train.plain import PlainConfig
-from digitcam.train.recipe import Recipe, load_recipe
+from digitcam.train.recipe import Precision, Recipe, load_recipe
 from digitcam.train.svhn import SvhnData
 
 RECIPES = Path("train/recipes/seed")
@@ -42,13 +43,15 @@ TWIN = "-strided"
 """What is added to the name of a recipe whose pooling is replaced by strided convolutions."""
 
 
-def twins(name: str, folder: Path = RECIPES, images: int | None = None) -> dict[str, Recipe]:
+def twins(
+    name: str, folder: Path = RECIPES, images: int | None = None, precision: Precision | None = None
+) -> dict[str, Recipe]:
     """Return a row's recipes by the names of their runs: itself, and its twin unless it has no pooling anyway.
 
     Parameters
     ----------
-    images
-        Training images, in place of the recipe's.
+    images, precision
+        Training images and arithmetic, in place of the recipe's.
 
     Raises
     ------
@@ -56,7 +59,8 @@ def twins(name: str, folder: Path = RECIPES, images: int | None = None) -> dict[
         As `load_recipe`.
     """
     path = folder / f"{name}.toml"
-    budget = () if images is None else (f"schedule.images={images}",)
+    given = {"schedule.images": images, "schedule.precision": precision}
+    budget = tuple(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
     recipe = load_recipe(path, budget)
     if not isinstance(recipe.network, PlainConfig) or recipe.network.halving == "conv":
         return {name: recipe}
@@ -69,6 +73,7 @@ def seed(
     runs: Path,
     only: tuple[str, ...] = (),
     images: int | None = None,
+    precision: Precision | None = None,
     count: int = 5_000,
     resume: bool = False,
     folder: Path = RECIPES,
@@ -82,8 +87,8 @@ def seed(
         Where the training runs are kept, a folder each.
     only
         Rows, or runs of one kind by the name with `TWIN`; all by default.
-    images
-        Training images a run, in place of the recipe's.
+    images, precision
+        Training images a run and arithmetic, in place of the recipe's.
     count
         Test images.
     resume
@@ -94,7 +99,7 @@ def seed(
     ConfigError
         When a name is not known, or a run exists and `resume` is not set.
     """
-    recipes = {name: twins(name, folder, images) for name in ROWS}
+    recipes = {name: twins(name, folder, images, precision) for name in ROWS}
     known = {run for row in recipes.values() for run in row}
     for name in only:
         if name not in known:
@@ -125,6 +130,7 @@ def measured(recipe: Recipe, out: Path, count: int, resume: bool) -> SeedRun:
     assert saved.training is not None
     return SeedRun(
         images=saved.images,
+        precision=recipe.schedule.precision,
         minutes=round(saved.training["seconds"] / 60, 1),
         train_data=saved.source,
         test_data=test_data,

@@ -25,6 +25,7 @@ else:
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Precision = Literal["fp32", "bf16"]
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +69,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_every
         Images between checkpoints and validations.
     precision
-        `bf16` runs the network in bfloat16, the choice on GPUs; processors without AVX-512 are slower with it.
+        `bf16` runs the network in bfloat16, the choice on GPUs and on processors with AMX (`lscpu` names amx_bf16);
+        others are slower with it.
     """
 
     images: Positive
@@ -83,7 +85,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digits_first: Share = 0.0
     quantised: Share = 0.0
     checkpoint_every: Positive = 50_000
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
 
 
 class Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

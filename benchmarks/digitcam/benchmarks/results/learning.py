@@ -51,6 +51,8 @@ class SeedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     images
         Training images seen.
+    precision
+        What training computed in, see `Schedule`.
     minutes
         Of training, validation included, all stretches of the run together.
     train_data, test_data
@@ -60,6 +62,7 @@ class SeedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     images: int
+    precision: str
     minutes: float
     train_data: str
     test_data: str
