@@ -254,7 +254,9 @@ def bench_peers(
 
 
 @bench.command("seed")
-@click.option("--only", multiple=True, help="A row's name; with -strided its twin alone. May be given again.")
+@click.option(
+    "--only", multiple=True, help="A row's name; with -strided or -mended that run alone. May be given again."
+)
 @click.option("--images", type=click.IntRange(min=1), help="Training images a run, in place of the recipes'.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), help="What training computes in, instead of theirs.")
 @click.option("--count", type=click.IntRange(min=1), default=5_000, show_default=True, help="Test images.")
@@ -264,7 +266,7 @@ def bench_peers(
 def bench_seed(
     only: tuple[str, ...], images: int | None, precision: Any, count: int, resume: bool, runs: Path, out: Path
 ) -> None:
-    """Train and measure the recipes of train/recipes/seed, each as it was and without pooling.
+    """Train and measure the recipes of train/recipes/seed, each as it was, without pooling and mended.
 
     Every run is written as it ends, beside those the result file has. Run this in the repository's root.
     """

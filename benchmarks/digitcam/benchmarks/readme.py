@@ -24,7 +24,7 @@ from digitcam.benchmarks.results import (
     TrainingResult,
     read_result,
 )
-from digitcam.benchmarks.seed import RECIPES, ROWS, read_seed, twins
+from digitcam.benchmarks.seed import MENDED, RECIPES, ROWS, TWIN, read_seed, variants
 from digitcam.benchmarks.statistics import wilson
 from digitcam.train.plain import PlainConfig
 from digitcam.train.svhn import STAND_IN
@@ -247,17 +247,19 @@ def seed_table(results: Path) -> str:
     """Return the seed's experiments, his numbers beside ours; a run that is not in the result yet is a dash."""
     runs = read_seed(results / "seed.json").runs
     rows = [
-        "| recipe | his | ours | ours without pooling | images seen | minutes |",
-        "|---|---|---|---|---|---|",
+        "| recipe | his | ours | ours without pooling | ours mended | images seen | minutes |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
-        pair = twins(row, ROOT / RECIPES)
-        recipe, his = pair[row], pair[row].published
-        box = not isinstance(recipe.network, PlainConfig) or recipe.network.box_layers is not None
+        recipes = variants(row, ROOT / RECIPES)
+        recipe, his = recipes[row], recipes[row].published
         published = _numbers(his.sequence, his.character, his.localisation) if his else "-"
-        done = [runs.get(name) for name in pair]
-        # A row that has no pooling in the first place has one run, and it stands on the right.
-        cells = ["-"] * (2 - len(done)) + [_measured(run, box) for run in done]
+        # A row that has no pooling in the first place has no twin, and stands in its column.
+        pooled = row + TWIN in recipes
+        columns = (row if pooled else "", row + TWIN if pooled else row, row + MENDED)
+        done = [runs.get(name) for name in recipes]
+        box = not isinstance(recipe.network, PlainConfig) or recipe.network.box_layers is not None
+        cells = [_measured(runs.get(name), box) for name in columns]
         seen = [f"{run.images:,}" if run else "-" for run in done]
         minutes = [f"{run.minutes:,.0f}" if run else "-" for run in done]
         rows.append(f"| {row} | {published} | {' | '.join(cells)} | {' / '.join(seen)} | {' / '.join(minutes)} |")
@@ -269,7 +271,7 @@ def _seed_note(runs: list[SeedRun]) -> str:
     if not runs:
         return f"{meaning}; none of ours has run yet: `digitcam bench seed`."
     images = ", ".join(sorted({f"{run.metrics.images:,}" for run in runs}))
-    machines = "; ".join(sorted({run.machine for run in runs}))
+    machines = "; ".join(sorted({f"{run.machine}, {run.precision}" for run in runs}))
     drawn = f" * {STAND_IN} for the photographs." if any(STAND_IN in _sources(run) for run in runs) else ""
     return f"{meaning} (ours: {images}). Machine: {machines}.{drawn} From `benchmarks/results/seed.json`."
 

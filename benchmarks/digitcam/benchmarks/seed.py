@@ -1,4 +1,4 @@
-"""`bench seed`: the seed's experiments trained again, as they were and without pooling, beside his numbers."""
+"""`bench seed`: the seed's experiments trained again, as they were, without pooling and mended, beside his numbers."""
 
 from __future__ import annotations
 
@@ -41,12 +41,14 @@ ROWS = (
 """The recipes, in the order of his experiments; the last is ours."""
 TWIN = "-strided"
 """What is added to the name of a recipe whose pooling is replaced by strided convolutions."""
+MENDED = "-mended"
+"""What is added to the name of a recipe whose `mend` is applied."""
 
 
-def twins(
+def variants(
     name: str, folder: Path = RECIPES, images: int | None = None, precision: Precision | None = None
 ) -> dict[str, Recipe]:
-    """Return a row's recipes by the names of their runs: itself, and its twin unless it has no pooling anyway.
+    """Return a row's recipes by the names of their runs: itself, its twin without pooling if it has any, itself mended.
 
     Parameters
     ----------
@@ -62,10 +64,13 @@ def twins(
     given = {"schedule.images": images, "schedule.precision": precision}
     budget = tuple(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
     recipe = load_recipe(path, budget)
-    if not isinstance(recipe.network, PlainConfig) or recipe.network.halving == "conv":
-        return {name: recipe}
-    twin = load_recipe(path, (*budget, 'network.halving="conv"', f'name="{name}{TWIN}"'))
-    return {name: recipe, twin.name: twin}
+    others: dict[str, tuple[str, ...]] = {}
+    if isinstance(recipe.network, PlainConfig) and recipe.network.halving == "pool":
+        others[name + TWIN] = ('network.halving="conv"',)
+    if recipe.mend:
+        others[name + MENDED] = recipe.mend
+    found = {run: load_recipe(path, (*budget, *changes, f'name="{run}"')) for run, changes in others.items()}
+    return {name: recipe} | found
 
 
 def seed(
@@ -86,7 +91,7 @@ def seed(
     runs
         Where the training runs are kept, a folder each.
     only
-        Rows, or runs of one kind by the name with `TWIN`; all by default.
+        Rows, or single runs by their names with `TWIN` or `MENDED`; all by default.
     images, precision
         Training images a run and arithmetic, in place of the recipe's.
     count
@@ -99,14 +104,16 @@ def seed(
     ConfigError
         When a name is not known, or a run exists and `resume` is not set.
     """
-    recipes = {name: twins(name, folder, images, precision) for name in ROWS}
+    recipes = {name: variants(name, folder, images, precision) for name in ROWS}
     known = {run for row in recipes.values() for run in row}
     for name in only:
         if name not in known:
-            raise ConfigError(f"--only {name}: no such row: choose from {', '.join(ROWS)}, or one with {TWIN}")
+            raise ConfigError(
+                f"--only {name}: no such row: choose from {', '.join(ROWS)}, some with {TWIN} or {MENDED}"
+            )
     read_seed(out)  # a damaged file should be known of before hours of training
-    for row, pair in recipes.items():
-        for name, recipe in pair.items():
+    for row, runs_of in recipes.items():
+        for name, recipe in runs_of.items():
             if only and row not in only and name not in only:
                 continue
             say(f"{name}: {recipe.schedule.images:,} images")

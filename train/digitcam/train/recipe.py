@@ -109,6 +109,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Names of the data sets looked at beside training and by the export's gates.
     mosaic
         Share of the training images made of four scenes, see `digitcam.train.mosaic`.
+    mend
+        For a recipe that fails: what mends it, overrides as `load_recipe` takes them. `bench seed` trains it so too.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     schedule: Schedule
     licence: Licence
     published: Published | None = None
+    mend: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.network, PlainConfig):

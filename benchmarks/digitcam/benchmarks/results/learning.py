@@ -78,7 +78,7 @@ class SeedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SeedResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="seed", tag_field="kind"):
-    """What `bench seed` writes: runs by name, a recipe's and, with `seed.TWIN`, that of its twin without pooling."""
+    """What `bench seed` writes: runs by name, a recipe's and, with `seed.TWIN` and `MENDED`, those of its variants."""
 
     runs: dict[str, SeedRun]
     schema: int = SCHEMA
