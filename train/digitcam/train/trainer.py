@@ -14,6 +14,7 @@ from digitcam.train.batches import Batch, steps_of
 from digitcam.train.checkpoint import Checkpoint
 from digitcam.train.distributed import device, mean, rank, shared
 from digitcam.train.losses import convolutions, l2_loss, loss
+from digitcam.train.memory import keep_freed_memory
 from digitcam.train.quantised import set_rounded
 from digitcam.train.recipe import Recipe
 
@@ -50,6 +51,7 @@ class Trainer:
     """A network being trained, the average of its weights, and the optimiser; on a GPU if there is one."""
 
     def __init__(self, recipe: Recipe) -> None:
+        keep_freed_memory()
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.network = recipe.network.build(recipe.head, recipe.input)
