@@ -43,7 +43,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def test_a_replay_gives_the_same_readings(tmp_path: Path) -> None:
     with running(tmp_path, "--source", "demo:3", "--frames", "5", "--record", "fault.tar") as first:
         out, _ = first.communicate(timeout=60)
-    with running(tmp_path, "--source", "replay:fault.tar") as again:
+    with running(tmp_path, "--source", "replay:fault.tar", "--model", "canvas") as again:
         replayed, err = again.communicate(timeout=60)
     assert (first.returncode, again.returncode) == (0, 0), err
     assert [one["seq"] for one in lines(out) if one["accepted"]]

@@ -22,8 +22,21 @@ def write(folder: Path, text: str) -> Path:
 
 def test_an_empty_file_gives_the_demo(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, ""))
-    assert config == RunConfig(source="demo:", model="canvas", format=None, threads=1, accept=None)
+    assert config == RunConfig(source="demo:", model=None, format=None, threads=1, accept=None)
     assert (config.rules, config.mqtt, config.web) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "reads"),
+    [
+        ({"source": "demo:7"}, "canvas"),
+        ({"source": "picamera2://0"}, "digitcam-s"),
+        ({"source": "frames/demo:"}, "digitcam-s"),
+        ({"source": "v4l2:/dev/video0", "model": "canvas"}, "canvas"),
+    ],
+)
+def test_a_network_that_was_trained_on_such_frames_is_the_default(given: dict[str, str], reads: str) -> None:
+    assert RunConfig(**given).bundle == reads  # type: ignore[arg-type]
 
 
 def test_every_key_is_read(tmp_path: Path) -> None:
@@ -96,7 +109,7 @@ def test_what_is_given_of_a_table_leaves_its_other_keys(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "model"), [("demo.toml", "canvas"), ("meter.toml", "digitcam-s")])
 def test_the_examples_load(name: str, model: str) -> None:
-    assert load_config(CONFIGS / name).model == model
+    assert load_config(CONFIGS / name).bundle == model
 
 
 def test_the_demo_example_states_the_defaults() -> None:

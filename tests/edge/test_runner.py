@@ -340,7 +340,7 @@ def test_regions_are_read_each_by_its_own_rules(
         # Upright it is 256 wide and 128 high, about (576, 128).
         Region(name="turned", box=(448, 64, 256, 128), turn=90),
     )
-    assert run(RunConfig(source=str(tmp_path), regions=regions, accept=0.3)) == 0
+    assert run(RunConfig(source=str(tmp_path), model="canvas", regions=regions, accept=0.3)) == 0
     found = [(o.region, o.number, o.best.region, o.best.number, o.best.reason) for o in collector.outcomes]
     assert found == 2 * [
         ("gas", "307.18", "gas", "30718", ""),

@@ -233,7 +233,7 @@ class Runner:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
         write_as(config.log)
         config = _replayed(config) if is_recording(config.source) else config
-        engine, reader = (config.model, config.format, config.threads, config.accept), None
+        engine, reader = (config.bundle, config.format, config.threads, config.accept), None
         # To share a small frame among threads costs OpenCV more than it saves.
         cv2.setNumThreads(config.threads)
         if anew or engine != self._engine:
@@ -361,7 +361,7 @@ class Runner:
 
 def _reader(config: RunConfig) -> Reader:
     """Return what reads with a configuration's network, once its bundle is signed as the configuration asks."""
-    bundle = open_bundle(config.model)
+    bundle = open_bundle(config.bundle)
     if config.signers:
         from digitcam.edge.signature import signer_of
 

@@ -30,7 +30,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     source
         An URI; see `edge.sources.open_source`.
     model, format
-        A bundle's path or shipped name, and one of its formats; None for the int8 one of the engine at hand.
+        A bundle's path or shipped name, and one of its formats; None for `bundle`'s choice, and for the int8 one of the
+        engine at hand.
     signers
         A file of allowed signers, see `edge.signature`: a bundle that none of them signed is refused. None to take any.
     threads
@@ -48,7 +49,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     source: Text = "demo:"
-    model: Text = "canvas"
+    model: Text | None = None
     format: str | None = None
     signers: Text | None = None
     threads: Positive = 1
@@ -68,6 +69,11 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         name, count = max(Counter(r.name for r in self.regions).items(), key=lambda item: item[1], default=("", 0))
         if count > 1:
             raise ValueError(f"regions: {count} of them are named {name}: give each its own name")
+
+    @property
+    def bundle(self) -> str:
+        """The bundle that reads: `model`, or the one that reads photographs, or that which reads the demo's drawings."""
+        return self.model or ("canvas" if self.source.startswith("demo:") else "digitcam-s")
 
     def rules_of(self, region: str) -> Rules | None:
         """Return the rules of a region's number; `region` is its name, or empty for the whole frame."""

@@ -103,7 +103,7 @@ def examine(path: Path | None, board: Board | None = None, bound_s: float = BOUN
         checks += [
             Check(
                 "engine",
-                partial(parts.engine, config.model, config.format, config.signers),
+                partial(parts.engine, config.bundle, config.format, config.signers),
                 again,
                 ModelError.exit_code,
             ),
