@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from digitcam.train.checkpoint import network_of, read_checkpoint, write_checkpo
 from digitcam.train.deploy import count_macs
 from digitcam.train.evaluate import reader
 from digitcam.train.losses import convolutions
-from digitcam.train.plain import PlainConfig, PlainNetwork, layer
+from digitcam.train.plain import Conv2d, PlainConfig, PlainNetwork, layer
+from digitcam.train.precision import check_bfloat16
 from digitcam.train.recipe import Recipe, load_recipe, to_recipe
 from digitcam.train.trainer import Trainer, digits_first, learning_rate
 
@@ -73,6 +75,35 @@ def test_every_row_learns_a_step_and_reads_an_image(name: str, overrides: tuple[
     image = some_batch(recipe, 1)[0][0].permute(1, 2, 0).squeeze(2).numpy()  # grey has no axis of channels
     (lines,) = reader(network_of(saved), recipe)([image])
     assert all(len(line.number) <= recipe.head.positions for line in lines)  # type: ignore[union-attr]
+
+
+def test_the_convolutions_are_the_same_in_bfloat16() -> None:
+    """Also those of 8x8 on 8 channels, which oneDNN computes wrongly where there is AMX."""
+    torch.manual_seed(1)
+    images = torch.rand(2, 1, 128, 256)
+    for name in ("weighted-loss", "sequence-canvas"):
+        check_bfloat16(network(row(name)), images)
+    layer = Conv2d(8, 14, 8)
+    x = torch.rand(1, 8, 20, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = layer(x)
+    assert rounded.dtype == torch.bfloat16 and torch.equal(layer(x), torch.nn.Conv2d.forward(layer, x))
+    assert (rounded.float() - layer(x)).abs().max() < 0.02
+
+
+def test_a_slots_head_that_reads_nothing_says_where_all_the_same() -> None:
+    class Nothing(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            logits = torch.zeros(len(x), 5, 11)
+            logits[..., 10] = 9
+            return logits, torch.tensor([[100.0, 60.0, 20.0, 80.0]])
+
+    (found,) = reader(Nothing(), row("weighted-loss"))([np.zeros((128, 256), np.uint8)])
+    assert [(one.number, one.box_xywh, one.confidence) for one in found] == [("", (60.0, 50.0, 80.0, 20.0), 0.0)]
 
 
 def test_the_paper_s_trunk_by_hand() -> None:

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from digitcam.core.arrays import FloatArray, UInt8Array
+from digitcam.core.boxes import BoxXYWH
 from digitcam.core.canvas import Sample
-from digitcam.core.card import Thresholds
+from digitcam.core.card import GridHead, Thresholds
 from digitcam.core.decode import Line, decode
 from digitcam.core.measure import measure
 from digitcam.core.metrics import Metrics
@@ -22,14 +23,25 @@ from digitcam.train.mnist import Split
 from digitcam.train.recipe import Recipe
 
 BATCH = 50
-Read = Callable[[list[UInt8Array]], list[list[Line]]]
+
+
+class Blank(NamedTuple):
+    """What a slots head answers where it reads no digit: it says where the number stands all the same."""
+
+    box_xywh: BoxXYWH
+    number: str = ""
+    confidence: float = 0.0
+
+
+Read = Callable[[list[UInt8Array]], Sequence[Sequence[Line | Blank]]]
 """Reads a batch of images uint8 [height, width], or [height, width, 3] BGR, of the input's size."""
 
 
 class Results(NamedTuple):
     """The best reading of each of N images beside its truth; boxes [N, 4] in pixels of the network's input.
 
-    An image on which nothing is read, or which has no number, has an empty string and a box of zeros.
+    An image on which nothing is read, or which has no number, has an empty string, and a box of zeros unless a slots
+    head answered with one.
     """
 
     numbers: list[str]
@@ -61,10 +73,10 @@ def collect(drawn: Iterable[Sample], read: Read, batch: int = 1) -> Results:
     source = iter(drawn)
     while chunk := list(islice(source, batch)):
         for sample, lines in zip(chunk, read([sample.image for sample in chunk]), strict=True):
-            best = lines[0] if lines else Line(())
+            best = lines[0] if lines else Blank((0.0, 0.0, 0.0, 0.0))
             numbers.append(best.number)
             boxes.append(best.box_xywh)
-            confidences.append(best.confidence if lines else 0.0)
+            confidences.append(best.confidence)
             truths.append(sample.number)
             truth_boxes.append(sample.box_xywh)
     return Results(numbers, np.stack(boxes), np.array(confidences), truths, np.stack(truth_boxes))
@@ -77,13 +89,19 @@ def reader(network: nn.Module, recipe: Recipe) -> Read:
     """
     where = next(network.parameters()).device
 
+    def lines(logits: FloatArray, box: FloatArray) -> Sequence[Line | Blank]:
+        found = decode(logits, box, recipe.head, Thresholds())
+        if found or isinstance(recipe.head, GridHead):
+            return found
+        x, y, height, width = box.tolist()
+        return [Blank((x - width / 2, y - height / 2, width, height))]
+
     @torch.no_grad()
-    def read(images: list[UInt8Array]) -> list[list[Line]]:
+    def read(images: list[UInt8Array]) -> Sequence[Sequence[Line | Blank]]:
         nhwc = np.concatenate([letterbox(image, recipe.input)[0] for image in images])
         x = torch.from_numpy(nhwc).to(where).permute(0, 3, 1, 2).to(torch.float32) / 255
         logits, boxes = network(x.to(memory_format=torch.channels_last))
-        pairs = zip(logits.float().cpu().numpy(), boxes.float().cpu().numpy(), strict=True)
-        return [decode(logit, box, recipe.head, Thresholds()) for logit, box in pairs]
+        return list(map(lines, logits.float().cpu().numpy(), boxes.float().cpu().numpy()))
 
     return read
 

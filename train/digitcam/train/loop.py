@@ -67,7 +67,8 @@ def train(recipe: Recipe, out: Path, resume: bool = False, start: Path | None = 
     ConfigError
         When `out` already holds a run and `resume` is not set, or holds one of another recipe, or one that learned from
         photographs in place of what is drawn now or the other way round, or one that began a stage where the longer
-        one does not; when `start` is of another network, or given for a run that is resumed.
+        one does not; when `start` is of another network, or given for a run that is resumed; when bfloat16 does not
+        compute here what it should.
     ModelError
         When `start` is no checkpoint.
     DivergedError
@@ -95,12 +96,13 @@ class Run:
             )
         # What is missing should be missed now, not in a worker, and not at the first validation.
         batches = Batches(recipe, rank(), world())
-        batches[0]
+        first = batches[0]
         self.source = batches.source
         for name in recipe.validation:
             next(iter(samples(name, "validation", 1)))
         saved = from_first(partial(_earlier, self.path, recipe, resume))
         self.trainer = Trainer(recipe)
+        self.trainer.check(first)
         self.start, self.interval, self.seconds, self.before = 0, Interval(), 0.0, 0
         if saved is not None and saved.training is not None:
             if saved.source != self.source:

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 
 import msgspec
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from digitcam.core.card import GridHead, Input, SlotsHead
@@ -80,12 +81,29 @@ class PlainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="
         return PlainNetwork(self, head, spec)
 
 
+class Conv2d(nn.Conv2d):
+    """`torch.nn.Conv2d` on zeros beside its channels, up to 16 of them.
+
+    oneDNN 3.12 computes some larger kernels on fewer channels wrongly in bfloat16, see `precision.check_bfloat16`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `torch.nn.Conv2d`."""
+        if torch.is_autocast_enabled(x.device.type) and 1 < self.in_channels < 16:
+            missing = (0, 0, 0, 0, 0, 16 - self.in_channels)
+            x, weight = F.pad(x, missing), F.pad(self.weight, missing)
+        else:
+            weight = self.weight
+        output: Tensor = self._conv_forward(x, weight, self.bias)
+        return output
+
+
 def layer(inputs: int, outputs: int, kernel: int, config: PlainConfig) -> nn.Sequential:
     """Return a convolution, padded as TensorFlow's SAME pads (an even kernel one more behind), ReLU and a halving."""
     before, behind = (kernel - 1) // 2, kernel // 2
     return nn.Sequential(
         nn.ZeroPad2d((before, behind, before, behind)),
-        nn.Conv2d(inputs, outputs, kernel),
+        Conv2d(inputs, outputs, kernel),
         nn.ReLU(),
         nn.Dropout(config.dropout),
         nn.MaxPool2d(2) if config.halving == "pool" else nn.Conv2d(outputs, outputs, 2, stride=2),

@@ -15,6 +15,7 @@ from digitcam.train.checkpoint import Checkpoint
 from digitcam.train.distributed import device, mean, rank, shared
 from digitcam.train.losses import convolutions, l2_loss, loss
 from digitcam.train.memory import keep_freed_memory
+from digitcam.train.precision import check_bfloat16
 from digitcam.train.quantised import set_rounded
 from digitcam.train.recipe import Recipe
 
@@ -70,6 +71,11 @@ class Trainer:
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=recipe.schedule.learning_rate, fused=True)
         self.shared = shared(self.network)
+
+    def check(self, batch: Batch) -> None:
+        """Raise ConfigError where the recipe's precision does not compute what it should; see `check_bfloat16`."""
+        if self.recipe.schedule.precision == "bf16":
+            check_bfloat16(self.network, batch[0].to(self.device).float() / 255)
 
     def step(self, step: int, batch: Batch) -> tuple[float, float]:
         """Learn from one batch (of several processes: each from its share); return the class and box loss.
