@@ -115,6 +115,11 @@ def test_a_bad_recipe_is_named(tmp_path: Path, old: str, new: str, words: list[s
             ("input.width=128",),
             "input 128x128 is too small for data.max_digits = 5: that needs 28x140",
         ),
+        (
+            "digitcam-s",
+            ("input.height=16",),
+            "mosaic: its smallest scene of 6x90 is too small for digits 10 high: that needs 12x12",
+        ),
         # 0.35 of 56 and of 168.
         (
             "quick",

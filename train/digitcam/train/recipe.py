@@ -17,6 +17,7 @@ from digitcam.train.losses import LossConfig
 from digitcam.train.model import NetworkConfig
 from digitcam.train.mosaic import CUTS
 from digitcam.train.plain import PlainConfig
+from digitcam.train.street import StreetData
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -154,10 +155,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             cell = self.network.coarsest
             if shape and (shape.height % cell or shape.width % cell):
                 raise ValueError(f"{name}: {shape.height}x{shape.width} is no multiple of the coarsest stride {cell}")
-        if isinstance(self.data, CanvasData):
-            self._check_canvas(self.data)
+        if isinstance(self.data, CanvasData | StreetData):
+            self._check_size(self.data)
 
-    def _check_canvas(self, data: CanvasData) -> None:
+    def _check_size(self, data: CanvasData | StreetData) -> None:
         name, shape = ("window", self.window) if self.window else ("input", self.input)
         sizes = {name: (shape.height, shape.width)}
         if self.mosaic:

@@ -78,6 +78,14 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
         """The longest printed number."""
         return 10
 
+    def check_size(self, height: int, width: int) -> None:
+        """Raise a ValueError that says why scenes of a size cannot be drawn, if they cannot."""
+        least = round(SMALLEST) + 2
+        if min(height, width) < least:
+            raise ValueError(
+                f"{height}x{width} is too small for digits {SMALLEST:.0f} high: that needs {least}x{least}"
+            )
+
     def size(self, split: Split) -> int:
         """Return how many images a split has; training may draw on beyond: every index is a new image."""
         return _SIZES[split]
