@@ -15,6 +15,7 @@ SPEC = Input(height=32, width=64)
 GRID, SLOTS = GridHead(stride=8), SlotsHead(positions=3)
 PLAIN = NetworkConfig(widths=(4, 6, 8), blocks=2, hidden=8)
 FAR = NetworkConfig(widths=(4, 6, 8), blocks=1, hidden=8, context=(8, 12), context_blocks=2)
+FINE = NetworkConfig(widths=(4, 6, 8), blocks=0, fine_blocks=2, hidden=8, context=(8,), context_blocks=1)
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 32, 64, 1), dtype=np.uint8)
 
 
@@ -28,7 +29,7 @@ def answers(network: Network, images: np.ndarray = IMAGES) -> list[torch.Tensor]
         return list(network(torch.from_numpy(images).permute(0, 3, 1, 2) / 255))
 
 
-@pytest.mark.parametrize("config", [PLAIN, FAR])
+@pytest.mark.parametrize("config", [PLAIN, FAR, FINE])
 @pytest.mark.parametrize("head", [GRID, SLOTS])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_function_stays(config: NetworkConfig, head: GridHead | SlotsHead, channels: int) -> None:
@@ -41,7 +42,7 @@ def test_the_function_stays(config: NetworkConfig, head: GridHead | SlotsHead, c
     assert not all(torch.equal(a, b) for pairs in weights for a, b in pairs)
 
 
-@pytest.mark.parametrize("config", [PLAIN, FAR])
+@pytest.mark.parametrize("config", [PLAIN, FAR, FINE])
 def test_every_convolution_is_read_and_written_once(config: NetworkConfig) -> None:
     network = folded(config, GRID)
     convolutions = {module: name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}

@@ -16,7 +16,7 @@ HEADS = [GridHead(stride=8), SlotsHead(positions=5)]
 def randomised(head: GridHead | SlotsHead, spec: Input) -> Network:
     """A network whose normalisations do something, as after training."""
     torch.manual_seed(3)
-    network = Network(NetworkConfig((8, 12, 16), 1, 16), head, spec)
+    network = Network(NetworkConfig((8, 12, 16), blocks=1, fine_blocks=1, hidden=16), head, spec)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None and module.running_var is not None
@@ -70,6 +70,14 @@ def test_slots_shapes(spec: Input) -> None:
     logits, boxes = network(torch.zeros(2, 1, spec.height, spec.width))
     assert logits.shape == (2, 5, 11)
     assert boxes.shape == (2, 4)
+
+
+def test_fine_blocks_stand_before_the_last_halving() -> None:
+    # Two convolutions of 3x3 on 12 channels, on the map of H/4 and W/4.
+    without, one = (NetworkConfig((8, 12, 16), fine_blocks=n).build(HEADS[0], SPEC) for n in (0, 1))
+    assert count_macs(one, SPEC) - count_macs(without, SPEC) == 2 * 3 * 3 * 12 * 12 * 32 * 64
+    with pytest.raises(ValueError, match="fine_blocks needs at least two widths"):
+        NetworkConfig((8,), fine_blocks=1)
 
 
 @torch.no_grad()

@@ -52,7 +52,8 @@ def streams(network: Network) -> list[Stream]:
     """Return the channels between the convolutions of a folded network, the outputs' left out."""
     stem = network.stem.conv if isinstance(network.stem, WideStem) else _convolution(network.stem)
     down = [stem, *map(_convolution, network.down)]
-    found = [Stream([a], [b]) for a, b in itertools.pairwise(down)]
+    found = [Stream([a], [b]) for a, b in itertools.pairwise(down[:-1])]
+    found += _residual(down[-2:-1], network.fine, down[-1:]) if network.down else []
     head = network.head
     mix, outputs = (head.mix, (head.logits, head.boxes)) if isinstance(head, Grid) else (head.reduce, ())
     writers, readers = [down[-1]], [_convolution(mix)]

@@ -3,6 +3,7 @@
     grey image [B, 1, H, W] in 0..1
       stem    5x5, stride 2      [B, w0, H/2, W/2]
       down    3x3, stride 2      [B, w1, H/4, W/4]
+      fine    (if asked for) blocks  [B, w1, H/4, W/4]
       down    3x3, stride 2      [B, w2, H/8, W/8]
       context (if asked for) blocks at H/16, added to the cells they cover
       blocks  residual 3x3 3x3   [B, w2, H/8, W/8]
@@ -45,6 +46,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
         blocks' field of view need it, and it costs a quarter of the same blocks before the halving.
     context_blocks
         Residual blocks at the end of that branch.
+    fine_blocks
+        Residual blocks before the last halving: small digits are told apart there.
     """
 
     widths: tuple[Width, ...] = (12, 24, 48)
@@ -52,6 +55,11 @@ class NetworkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag
     hidden: Width = 64
     context: tuple[Width, ...] = ()
     context_blocks: Annotated[int, msgspec.Meta(ge=0)] = 2
+    fine_blocks: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+    def __post_init__(self) -> None:
+        if self.fine_blocks and len(self.widths) < 2:
+            raise ValueError("fine_blocks needs at least two widths: they stand before the last halving")
 
     @property
     def stride(self) -> int:
@@ -171,6 +179,7 @@ class Network(nn.Module):
         widths = config.widths
         self.stem: nn.Module = nn.Sequential(*conv(spec.channels, widths[0], 5, stride=2), nn.ReLU())
         self.down = nn.ModuleList(conv(a, b, 3, stride=2) for a, b in itertools.pairwise(widths))
+        self.fine = nn.ModuleList(Residual(widths[-2]) for _ in range(config.fine_blocks))
         self.context = Context(widths[-1], config.context, config.context_blocks) if config.context else nn.Identity()
         self.blocks = nn.ModuleList(Residual(widths[-1]) for _ in range(config.blocks))
         self.head: Grid | Slots
@@ -183,7 +192,11 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, channels, H, W] to logits and boxes."""
         x = self.stem(x)
-        for layer in self.down:
+        for layer in self.down[:-1]:
+            x = F.relu(layer(x))
+        for block in self.fine:
+            x = block(x)
+        for layer in self.down[-1:]:
             x = F.relu(layer(x))
         x = self.context(x)
         for block in self.blocks:

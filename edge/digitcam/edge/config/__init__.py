@@ -72,7 +72,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     @property
     def bundle(self) -> str:
-        """The bundle that reads: `model`, or the one that reads photographs, or that which reads the demo's drawings."""
+        """The bundle that reads: `model`, or by default the one for photographs, or for the demo's drawings."""
         return self.model or ("canvas" if self.source.startswith("demo:") else "digitcam-s")
 
     def rules_of(self, region: str) -> Rules | None:
