@@ -16,7 +16,7 @@ from digitcam.edge.board import Board
 _PACKAGES = ("digitcam", "numpy", "opencv-python-headless", "onnxruntime", "ai-edge-litert", "torch")
 COOLING, SUPPLY = "DIGITCAM_COOLING", "DIGITCAM_SUPPLY"
 """Environment variables in which a user says how a board is cooled, and what feeds it."""
-_INT8_FLAGS = ("avx2", "avx512_vnni", "avx_vnni", "asimddp", "i8mm")
+_INT8_FLAGS = ("avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

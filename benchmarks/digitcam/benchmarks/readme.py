@@ -26,6 +26,7 @@ from digitcam.benchmarks.results import (
 )
 from digitcam.benchmarks.seed import MENDED, RECIPES, ROWS, TWIN, read_seed, variants
 from digitcam.benchmarks.statistics import wilson
+from digitcam.core.bundle import open_bundle
 from digitcam.train.plain import PlainConfig
 from digitcam.train.svhn import STAND_IN
 
@@ -154,9 +155,18 @@ def latency_table(results: Path, of: str = "latency") -> str:
     note = (
         f"{e.cpu}, {threads(last.threads)}, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
         f"{f'sustained: in one go, {sustained}; ' if sustained else ''}"
+        f"{_of_earlier_weights(found)}"
         f"from `benchmarks/results/NAME-{of}.json`."
     )
     return "\n".join([*rows, "", note])
+
+
+def _of_earlier_weights(found: dict[str, LatencyResult]) -> str:
+    """Name the networks measured before they were trained further: how long they take is a matter of their shape."""
+    now = {name: open_bundle(name).card.files for name in found}
+    measured = {name: {f"model.{f}": sha for f, sha in r.subject.sha256.items()} for name, r in found.items()}
+    earlier = [name for name in found if not measured[name].items() <= now[name].items()]
+    return f"{', '.join(earlier)} with earlier weights of the same shape; " if earlier else ""
 
 
 def _cell(pattern: str) -> Callable[[LatencyResult, str], str]:
