@@ -25,6 +25,13 @@ def test_a_convolution_that_bfloat16_computes_wrongly_is_named() -> None:
     assert all(not layer._forward_hooks for layer in wrong)
 
 
+def test_a_network_stays_as_it_was() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    check_bfloat16(network, torch.rand(2, 1, 24, 24))
+    assert network.training and all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
 def test_numbers_that_are_none_are_no_result() -> None:
     layer = nn.Conv2d(1, 4, 3)
     nn.init.constant_(layer.weight, float("nan"))

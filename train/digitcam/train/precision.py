@@ -42,10 +42,13 @@ def check_bfloat16(network: nn.Module, images: Tensor) -> None:
                 f"channels comes out {error:.0%} off in it on this machine: set it to fp32"
             )
 
+    training = network.training
+    network.eval()  # normalisations should not remember these images
     hooks: list[Any] = [layer.register_forward_hook(compare) for layer in convolutions(network)]
     try:
         with torch.autocast(images.device.type, torch.bfloat16):
             network(images)
     finally:
+        network.train(training)
         for hook in hooks:
             hook.remove()
