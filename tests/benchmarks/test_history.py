@@ -69,7 +69,10 @@ def test_the_commit_is_that_of_the_tree_the_results_lie_in(tmp_path: Path) -> No
     subprocess.run([*git, "init", "--quiet"], check=True)
     subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "first"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
-    write_result(tmp_path / "seed.json", read_any(RESULTS / "seed.json"))
+    # Of before results knew their commit.
+    result = read_result(RESULTS / "canvas-accuracy.json", AccuracyResult)
+    assert result.environment.commit is None
+    write_result(tmp_path / "canvas-accuracy.json", result)
     append_new(tmp_path)
     assert {entry.commit for entry in read_history(tmp_path / FILE)} == {head[:12]}
 

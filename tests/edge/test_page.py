@@ -427,7 +427,7 @@ def test_a_frame_that_stays_the_last_is_seen_by_who_comes_later(browser: Browser
     folder, port, enough = tmp_path / "frames", free_port(), threading.Event()
     folder.mkdir()
     config = tmp_path / "run.toml"
-    config.write_text(f'source = "watch:{folder}"\n[web]\nport = {port}\n')
+    config.write_text(f'source = "watch:{folder}"\nmodel = "canvas"\n[web]\nport = {port}\n')
 
     def drop() -> None:
         # Only what comes once the folder is watched is read.
