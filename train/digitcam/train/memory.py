@@ -16,7 +16,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep freed memory instead of giving it back to the system, for the rest of the process.
 
     A step's maps are too large for the library to keep by itself: the system takes each back and clears another for the
-    next, page by page, which can take longer than what is computed on it. Only glibc can be told, by mallopt(3);
+    next, page by page, which with large maps costs a good part of the step. Only glibc can be told, by mallopt(3);
     elsewhere nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
