@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 RESULTS := benchmarks/results
+READMES := README.md benchmarks/README.md train/README.md train/recipes/seed/README.md
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .venv-demo/bin
@@ -16,8 +17,8 @@ help:
 	@echo "make test    install everything and run the tests"
 	@echo "make device-test  read through the real picamera2 and a V4L2 device, and flash, in virtual machines (root; see tests/device/README.md)"
 	@echo "make check   ruff, ruff format, mypy, import-linter"
-	@echo "make bench   measure the shipped bundle again and render the README's tables"
-	@echo "make readme  render the README's tables from benchmarks/results"
+	@echo "make bench   measure the shipped bundle again and render the READMEs' tables"
+	@echo "make readme  render the READMEs' tables from benchmarks/results"
 	@echo "make clean   remove environments and outputs"
 
 # Environments are made anew when the dependencies change.
@@ -82,7 +83,7 @@ bench: $(VENV)/ready
 	$(MAKE) readme
 
 readme: $(VENV)/ready
-	@$(BIN)/python -m digitcam.benchmarks.readme README.md
+	@$(BIN)/python -m digitcam.benchmarks.readme $(READMES)
 
 clean:
 	rm -rf .venv .venv-demo demo dist

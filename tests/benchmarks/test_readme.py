@@ -1,4 +1,5 @@
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,37 @@ from digitcam.benchmarks.views import OF_BUNDLE
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError
 
-README = Path(__file__).parents[2] / "README.md"
+REPOSITORY = Path(__file__).parents[2]
+PARTS = ("benchmarks", "edge", "export", "tests", "train")
+READMES = [REPOSITORY / "README.md", *chain.from_iterable((REPOSITORY / part).rglob("README.md") for part in PARTS)]
 
 
 def test_the_readmes_tables_are_those_of_the_results() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- results: (\w+) -->", text)) == set(readme.TABLES)
-    assert readme.render(text) == text, "run 'make readme'"
+    texts = {str(path.relative_to(REPOSITORY)): path.read_text(encoding="utf-8") for path in READMES}
+    tables = {name: re.findall(r"<!-- results: (\w+) -->", text) for name, text in texts.items()}
+    assert sorted(chain.from_iterable(tables.values())) == sorted(readme.TABLES)
+    made = re.search(r"^READMES := (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert made and sorted(made[1].split()) == [name for name, found in tables.items() if found]
+    for text in texts.values():
+        assert readme.render(text) == text, "run 'make readme'"
+
+
+def anchors(path: Path) -> set[str]:
+    """Return what can be linked to in a text, as GitHub names its headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for link in re.findall(r'\]\(([^)]+)\)|src="([^"]+)"', text):
+        name, _, anchor = "".join(link).partition("#")
+        if name.startswith("https://"):
+            continue
+        target = path.parent / name if name else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
 
 
 @pytest.mark.parametrize("shipped", readme.SHIPPED)

@@ -1,4 +1,4 @@
-"""`digitcam flash`, as the README has it, from this workstation onto the emulated machine."""
+"""`digitcam flash`, as edge/README.md has it, from this workstation onto the emulated machine."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def configuration(folder: Path, broker: Broker, format: str | None = None) -> Pa
 
 
 def readme_command() -> list[str]:
-    """Return the words of the README's `digitcam flash`."""
-    lines = (REPOSITORY / "README.md").read_text().splitlines()
+    """Return the words of edge/README.md's `digitcam flash`."""
+    lines = (REPOSITORY / "edge/README.md").read_text().splitlines()
     return shlex.split(next(line for line in lines if line.startswith(f"digitcam flash {HOST} ")))
 
 

@@ -1,4 +1,4 @@
-"""`make readme`: the README's tables, made from the result files. `python -m digitcam.benchmarks.readme README.md`."""
+"""`make readme`: the READMEs' tables, made from the result files. `python -m digitcam.benchmarks.readme README.md`."""
 
 from __future__ import annotations
 
@@ -326,5 +326,5 @@ def render(text: str, results: Path = RESULTS) -> str:
 
 
 if __name__ == "__main__":
-    path = Path(sys.argv[1])
-    path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in map(Path, sys.argv[1:]):
+        path.write_text(render(path.read_text(encoding="utf-8")), encoding="utf-8")

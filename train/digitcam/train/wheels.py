@@ -90,8 +90,8 @@ def meters(split: Split) -> tuple[tuple[Wheel, ...], ...]:
     except FileNotFoundError:
         raise SourceError(
             f"{path}: no such file: set DIGITCAM_DATA to the folder that holds meter_digits/, or pack it from "
-            "https://github.com/haverland/Tenth-of-step-of-a-meter-digit as the README says, or leave 'wheels' out of "
-            "the recipe's data.kinds"
+            "https://github.com/haverland/Tenth-of-step-of-a-meter-digit as train/README.md says, or leave 'wheels' "
+            "out of the recipe's data.kinds"
         ) from None
     except (OSError, tarfile.TarError, EOFError) as error:
         raise SourceError(f"{path}: cannot be unpacked: {error}: copy it again") from None
