@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import stat
-import sys
 import threading
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -44,11 +44,6 @@ from digitcam.edge.web.auth import Door
 from digitcam.edge.web.live import Live
 from digitcam.edge.web.metrics import metrics
 from digitcam.edge.web.save import Drawn, edited
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 TS = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 FRAME = Frame(np.full((60, 80, 3), 128, np.uint8), TS, 4, "demo:", 1.0)
@@ -418,7 +413,7 @@ port = 8080
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_whatever_is_drawn_is_what_the_file_says_then(text: str, data: st.DataObject) -> None:
-    old = tomllib.loads(text).get("regions", [])
+    old = msgspec.toml.decode(text).get("regions", [])
     names = data.draw(st.lists(st.sampled_from(["water", "gas", "heat", "light"]), unique=True))
     number = st.integers(0, 500_000).map(lambda value: value / 100)
     drawn = [
@@ -430,9 +425,9 @@ def test_whatever_is_drawn_is_what_the_file_says_then(text: str, data: st.DataOb
         )
         for name in names
     ]
-    after = tomllib.loads(edited(text, drawn))
+    after = msgspec.toml.decode(edited(text, drawn))
     assert {k: v for k, v in after.items() if k != "regions"} == {
-        k: v for k, v in tomllib.loads(text).items() if k != "regions"
+        k: v for k, v in msgspec.toml.decode(text).items() if k != "regions"
     }
     found = {region["name"]: region for region in after.get("regions", [])}
     assert set(found) == set(names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,11 +11,6 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 import msgspec
 
 from digitcam.core.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Kind = TypeVar("Kind", bound=msgspec.Struct)
 Place = tuple[str | int, ...]
@@ -52,10 +46,10 @@ def read_toml(path: Path, what: str) -> TomlFile:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        return TomlFile(path, text, tomllib.loads(text))
+        return TomlFile(path, text, msgspec.toml.decode(text))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read {what}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,11 +17,6 @@ from digitcam.train.model import NetworkConfig
 from digitcam.train.mosaic import CUTS
 from digitcam.train.plain import PlainConfig
 from digitcam.train.street import StreetData
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -213,7 +207,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     try:
         for parent in parents:
             tree = tree.setdefault(parent, {})
-        tree[last] = tomllib.loads(f"value = {value}")["value"]
+        tree[last] = msgspec.toml.decode(f"value = {value}")["value"]
     # A parent that is no table has no `setdefault` and takes no key.
-    except (tomllib.TOMLDecodeError, AttributeError, TypeError):
+    except (msgspec.DecodeError, AttributeError, TypeError):
         raise ConfigError(f"--set {override}: write it as key=value, the value as in TOML (text in quotes)") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,11 +20,6 @@ from digitcam.core.whole import sync_folder
 from digitcam.edge.config import ConfigFile, load_config
 from digitcam.edge.config.regions import Name, Region
 from digitcam.edge.regions import cut
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 GEOMETRY = ("box", "turn", "quad")
 _HEADER = re.compile(r"\s*(\[\[?)\s*([\w\"'-]+)[^\[\],]*\]\]?\s*(#.*)?$")
@@ -116,7 +110,7 @@ def edited(text: str, drawn: Sequence[Drawn]) -> str:
         When it is no TOML, or written in a way that this cannot edit.
     """
     try:
-        tree = tomllib.loads(text)
+        tree = msgspec.toml.decode(text)
         old: list[dict[str, Any]] = tree.get("regions", [])
         kept = {one.was: one for one in drawn if one.was in {region["name"] for region in old}}
         new = [one for one in drawn if one.was not in kept]
@@ -124,8 +118,8 @@ def edited(text: str, drawn: Sequence[Drawn]) -> str:
         wanted += [{"name": one.name, **one.geometry()} for one in new]
         listed = any(_begins_region(line) for line in text.splitlines())
         result = _edit_tables(text, kept, new) if listed or not old else _edit_inline(text, kept, new)
-        after = tomllib.loads(result)
-    except (tomllib.TOMLDecodeError, TOMLKitError, KeyError, TypeError, AttributeError) as error:
+        after = msgspec.toml.decode(result)
+    except (msgspec.DecodeError, TOMLKitError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"the configuration cannot be edited from here: {error}: edit its regions by hand") from None
     if after != ({**tree, "regions": wanted} if wanted else {k: v for k, v in tree.items() if k != "regions"}):
         raise ConfigError("the configuration is written in a way that cannot be edited from here: edit it by hand")
@@ -143,7 +137,8 @@ def _edit_tables(text: str, kept: Mapping[str | None, Drawn], new: Sequence[Draw
     for table in tables:
         if one := kept.get(table["name"]):
             _move(table, one)
-    gone = [place for place, table in enumerate(tomllib.loads(text).get("regions", [])) if table["name"] not in kept]
+    old = msgspec.toml.decode(text).get("regions", [])
+    gone = [place for place, table in enumerate(old) if table["name"] not in kept]
     # Lines rather than the library's tables: to these belong the comments above the next table, too.
     lines = tomlkit.dumps(document).splitlines(keepends=True)
     spans = _spans(lines)
