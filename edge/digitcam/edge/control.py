@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
@@ -59,21 +57,3 @@ class Control:
                 numbers.append(self._numbers.get_nowait())
             except Empty:
                 return reload, numbers
-
-
-@contextmanager
-def waking(control: Control, every_s: float) -> Iterator[None]:
-    """Wake the runner now and then, for what it has to see to though no frame comes."""
-    over = threading.Event()
-
-    def wake() -> None:
-        while not over.wait(every_s):
-            control.wake.set()
-
-    thread = threading.Thread(target=wake, name="clock", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()

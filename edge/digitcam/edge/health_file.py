@@ -6,7 +6,6 @@ systemd names the folder, $RUNTIME_DIRECTORY, which lies in memory; without it n
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from digitcam.core.every import every
 from digitcam.core.whole import write_file
 from digitcam.edge.health import Health
 from digitcam.edge.sinks.notices import Notices
@@ -75,7 +75,7 @@ def written(health: Health) -> Iterator[None]:
     if not folder:
         yield
         return
-    path, over = Path(folder) / NAME, threading.Event()
+    path = Path(folder) / NAME
     notices = Notices(str(path))
 
     def write() -> None:
@@ -85,15 +85,6 @@ def written(health: Health) -> Iterator[None]:
         except OSError as error:
             notices.tell(f"cannot write it: {error.strerror}: reading goes on")
 
-    def go_on() -> None:
-        write()
-        while not over.wait(EVERY_S):
-            write()
-
-    thread = threading.Thread(target=go_on, name="health", daemon=True)
-    thread.start()
-    try:
+    write()
+    with every(EVERY_S, write, "health"):
         yield
-    finally:
-        over.set()
-        thread.join()

@@ -17,11 +17,12 @@ from digitcam.core import draw
 from digitcam.core.arrays import UInt8Array
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import ConfigError, DigitcamError, SourceError
+from digitcam.core.every import every
 from digitcam.core.reading import Reading
 from digitcam.edge import health_file, service
 from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.config.rules import Rules
-from digitcam.edge.control import Control, SetNumber, waking
+from digitcam.edge.control import Control, SetNumber
 from digitcam.edge.folders import check_folders
 from digitcam.edge.health import Health
 from digitcam.edge.log import log, write_as
@@ -86,7 +87,9 @@ def run(
     """
     control = Control()
     tally = _Tally(SHEET_FRAMES if sheet else 0)
-    with service.heeding_signals(control), waking(control, IDLE_S), Parts() as parts:
+    # For what has to be seen to though no frame comes. The event is another one each time.
+    waking = every(IDLE_S, lambda: control.wake.set(), "clock")
+    with service.heeding_signals(control), waking, Parts() as parts:
         runner = Runner(config, file or ConfigFile(), control, parts, record)
         with health_file.written(runner.health):
             for frame in islice(runner.frames(), frames):

@@ -7,14 +7,14 @@ becomes of this process or the connection.
 from __future__ import annotations
 
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
 from digitcam.core.errors import ConfigError, DigitcamError, SinkError
+from digitcam.core.every import every
 from digitcam.flash.handover import gather_secrets, send_secrets
 from digitcam.flash.payload import CONFIG, Payload
 from digitcam.flash.preflight import check_room, look_at, settle
@@ -142,24 +142,15 @@ def _offer(remote: Remote, facts: Json, payload: Payload, folder: Path, dry_run:
     return told
 
 
-@contextmanager
-def _watched(remote: Remote) -> Iterator[None]:
+def _watched(remote: Remote) -> AbstractContextManager[None]:
     """Tell meanwhile how what runs does."""
-    over = threading.Event()
 
     def tell() -> None:
-        while not over.wait(EVERY_S):
-            try:
-                health = msgspec.json.decode(remote.read("/run/digitcam/health.json") or b"null")
-            except (DigitcamError, msgspec.DecodeError):
-                continue
-            if health and not over.is_set():
-                remote.note(f"  {health['frames']} frames, {health['accepted']} accepted")
+        try:
+            health = msgspec.json.decode(remote.read("/run/digitcam/health.json") or b"null")
+        except (DigitcamError, msgspec.DecodeError):
+            return
+        if health:
+            remote.note(f"  {health['frames']} frames, {health['accepted']} accepted")
 
-    thread = threading.Thread(target=tell)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    return every(EVERY_S, tell, "watch")
