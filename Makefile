@@ -17,15 +17,15 @@ help:
 	@echo "make test    install everything and run the tests"
 	@echo "make device-test  read through the real picamera2 and a V4L2 device, and flash, in virtual machines (root; see tests/device/README.md)"
 	@echo "make check   ruff, ruff format, mypy, import-linter"
-	@echo "make bench   measure the shipped bundle again and render the READMEs' tables"
+	@echo "make bench   measure the shipped bundles again and render the READMEs' tables"
 	@echo "make readme  render the READMEs' tables from benchmarks/results"
-	@echo "make clean   remove environments and outputs"
+	@echo "make clean   remove environments, demo and dist; runs stay"
 
 # Environments are made anew when the dependencies change.
 .venv-demo/ready: pyproject.toml
-	@echo "== installing the device side into .venv-demo (LiteRT, OpenCV, numpy; about 300 MB, no torch)"
+	@echo "== installing the device side into .venv-demo (LiteRT, OpenCV, numpy, the page; about 300 MB, no torch)"
 	@$(PYTHON) -m venv .venv-demo
-	@$(DEMO)/pip install --quiet --disable-pip-version-check --editable ".[litert]"
+	@$(DEMO)/pip install --quiet --disable-pip-version-check --editable ".[litert,web]"
 	@touch $@
 
 # torch by its exact pin: an open range brings several GB of CUDA packages.

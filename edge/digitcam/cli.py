@@ -190,17 +190,19 @@ def run(
 
 @cli.command()
 @click.option("--config", type=PATH, help="A TOML file, see edge/configs/; without it the defaults.")
+@click.option("--source", help="The camera to look at, as digitcam run has it; wins over the file's.")
 @click.option("--json", "as_json", is_flag=True, help="A list of check, state, found and mend.")
-def doctor(config: Path | None, as_json: bool) -> int:
+def doctor(config: Path | None, source: str | None, as_json: bool) -> int:
     """Say what on this machine would stop digitcam, with the mend for each; nothing is changed or published.
 
     Exit 0 when nothing is wrong, else as the first fault: 2 configuration, 3 engine or network, 4 source, 5 broker or
     disk. Warnings do not count.
     """
+    from digitcam.edge.config import ConfigFile
     from digitcam.edge.doctor import examine, exit_code
 
     found = []
-    for finding in examine(config):
+    for finding in examine(ConfigFile(config, {"source": source} if source else {})):
         found.append(finding)
         if not as_json:
             click.echo(finding.line)

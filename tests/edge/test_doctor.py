@@ -26,7 +26,7 @@ from digitcam.core.bundle import SHIPPED
 from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
 from digitcam.edge import secret
 from digitcam.edge.board import Board
-from digitcam.edge.config import RunConfig
+from digitcam.edge.config import ConfigFile, RunConfig
 from digitcam.edge.config.mqtt import Mqtt
 from digitcam.edge.doctor import Check, Finding, examine, exit_code, machine, parts, written_to
 from digitcam.edge.doctor.bounded import run
@@ -64,7 +64,7 @@ def board(tmp_path: Path) -> Board:
 
 def test_a_machine_that_is_well(board: Board, tmp_path: Path) -> None:
     config = write(tmp_path / "run.toml", 'source = "demo:7"\n')
-    found = list(examine(config, board))
+    found = list(examine(ConfigFile(config), board))
     assert [(f.check, f.state, f.mend) for f in found] == [
         (name, "ok", "") for name in ("configuration", *MACHINE, "engine", "camera", "broker")
     ]
@@ -82,7 +82,7 @@ def test_what_is_wrong_first_is_the_exit_code(board: Board, tmp_path: Path) -> N
         f'source = "{tmp_path}/none.mp4"\nmodel = "nowhere"\n[mqtt]\nhost = "127.0.0.1"\nport = {port}\ntls = false\n'
     )
     config = write(tmp_path / "run.toml", text)
-    found = [finding for finding in examine(config, board) if finding.state != "ok"]
+    found = [finding for finding in examine(ConfigFile(config), board) if finding.state != "ok"]
     assert [(f.check, f.state, f.exit_code) for f in found] == [
         ("engine", "fail", 3),
         ("camera", "fail", 4),
@@ -97,11 +97,18 @@ def test_what_is_wrong_first_is_the_exit_code(board: Board, tmp_path: Path) -> N
 
 def test_of_a_bad_configuration_only_the_machine_is_examined(board: Board, tmp_path: Path) -> None:
     config = write(tmp_path / "run.toml", "soruce = 'demo:'\n")
-    first, *rest = examine(config, board)
+    first, *rest = examine(ConfigFile(config), board)
     assert (first.check, first.state, first.exit_code) == ("configuration", "fail", 2)
     assert str(config) in first.found and "soruce" in first.found and first.mend
     assert [f.check for f in rest] == MACHINE
     assert exit_code([first, *rest]) == 2
+
+
+def test_a_source_given_wins_over_the_files(board: Board, tmp_path: Path) -> None:
+    config = write(tmp_path / "run.toml", 'source = "picamera2://0"\n')
+    for path, named in ((config, str(config)), (None, "no file given: source demo:7")):
+        said = {f.check: f.found for f in examine(ConfigFile(path, {"source": "demo:7"}), board)}
+        assert (said["configuration"], said["camera"]) == (named, "demo:7: 640x320")
 
 
 def test_warnings_are_no_exit_code() -> None:

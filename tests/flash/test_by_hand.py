@@ -117,7 +117,11 @@ def test_the_first_look(pi: Box) -> None:
     image = cv2.putText(np.full((240, 320), 200, np.uint8), "4071", (60, 140), cv2.FONT_HERSHEY_SIMPLEX, 2.5, 20, 6)
     cv2.imwrite(str(photo), image)
     # Neither ends by itself, and one has no camera here.
-    checked = {"digitcam run ": "digitcam run --check ", "photo.jpg": str(photo)}
+    checked = {
+        "digitcam run ": "digitcam run --check ",
+        "photo.jpg": str(photo),
+        "doctor --source picamera2://0": "doctor",
+    }
     said = follow(pi, REPOSITORY, lines, **checked)
     assert (pi.root.parent / "apt").read_text() == "install python3-venv python3-picamera2\n"
     assert re.search(r"^ok +engine: ", said, re.MULTILINE), said

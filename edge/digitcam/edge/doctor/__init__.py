@@ -17,7 +17,7 @@ from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
 from digitcam.edge.board import Board
 
 if TYPE_CHECKING:
-    from digitcam.edge.config import RunConfig
+    from digitcam.edge.config import ConfigFile, RunConfig
 
 BOUND_S = 120.0
 """How long a check may take, the libraries' loading on a slow and busy board included."""
@@ -69,30 +69,30 @@ class Check(NamedTuple):
     exit_code: int
 
 
-def examine(path: Path | None, board: Board | None = None, bound_s: float = BOUND_S) -> Iterator[Finding]:
+def examine(file: ConfigFile, board: Board | None = None, bound_s: float = BOUND_S) -> Iterator[Finding]:
     """Yield what is found, one check after the other.
 
     Parameters
     ----------
-    path
-        The run configuration's file; None for the defaults. Where it cannot be used, only the machine is examined.
+    file
+        The run configuration. Where it cannot be used, only the machine is examined.
     board
         The machine; None for this one.
     bound_s
         How long a check may take.
     """
-    from digitcam.edge.config import load_config
     from digitcam.edge.doctor.bounded import run
 
     board = board or Board()
     config: RunConfig | None = None
     try:
-        config = load_config(path)
+        config = file.load()
     except ConfigError as error:
         mend = "put that right; edge/configs/ has every key explained"
         yield Finding("configuration", "fail", str(error), mend, error.exit_code)
     else:
-        yield Finding("configuration", "ok", str(path) if path else "no file given: the defaults")
+        given = ", ".join(f"{key} {value}" for key, value in file.given.items()) or "the defaults"
+        yield Finding("configuration", "ok", str(file.path or f"no file given: {given}"))
     checks = _of_machine(board, config)
     if config:
         from digitcam.edge.doctor import parts
