@@ -133,6 +133,36 @@ def test_weights_that_a_run_cannot_begin_with(unbroken: Path, tmp_path: Path) ->
         loop.train(TINY, tmp_path, start=tmp_path / "text.pt")
 
 
+@pytest.fixture
+def taught(unbroken: Path) -> Recipe:
+    return msgspec.structs.replace(TINY, teacher=str(unbroken.with_name("weights.pt")))
+
+
+def test_a_teacher_teaches_and_learns_nothing(unbroken: Path, taught: Recipe) -> None:
+    batch = batches.Batches(TINY)[0]
+    alone, pupil = trainer.Trainer(TINY), trainer.Trainer(taught)
+    # Both begin alike; what the teacher says differs from the truth.
+    assert pupil.step(0, batch) != alone.step(0, batch)
+    assert pupil.teacher is not None and not pupil.teacher.training
+    weights = read_checkpoint(unbroken).weights
+    assert all(torch.equal(value, weights[name]) for name, value in pupil.teacher.state_dict().items())
+
+
+def test_a_taught_run_resumed_is_bit_identical(taught: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = loop.train(taught, tmp_path / "whole")
+    train_until(monkeypatch, taught, tmp_path / "broken", 80)
+    assert_the_same_run(loop.train(taught, tmp_path / "broken", resume=True), whole)
+
+
+def test_a_teacher_that_cannot_teach_is_named(taught: Recipe, tmp_path: Path) -> None:
+    smaller = msgspec.structs.replace(taught, input=Input(height=64, width=128))
+    with pytest.raises(ConfigError) as caught:
+        loop.train(smaller, tmp_path)
+    assert str(caught.value) == f"{taught.teacher}: cannot teach tiny: [input] and [head] must be the same"
+    with pytest.raises(ModelError, match=r"none.pt: cannot read the checkpoint: No such file"):
+        loop.train(msgspec.structs.replace(taught, teacher="none.pt"), tmp_path)
+
+
 def test_a_resumed_run_is_bit_identical(unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_until(monkeypatch, TINY, tmp_path, 80)
     assert read_checkpoint(tmp_path / "checkpoint.pt").images == 80

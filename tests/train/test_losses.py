@@ -191,6 +191,32 @@ def test_l2_by_hand() -> None:
     assert network[1].weight.grad is None and network[2].bias.grad is None  # type: ignore[union-attr]
 
 
+def test_a_teacher_s_share_by_hand() -> None:
+    # One cell, no digit there. Answers: none 1/2, a 3 with 3/10, the other nine share 2/10; the teacher's: 1/5 and 4/5.
+    logits = torch.full((1, 1, 1, 11), math.log(0.2 / 9))
+    logits[..., 10], logits[..., 3] = math.log(0.5), math.log(0.3)
+    taught = torch.zeros(1, 1, 1, 11)
+    taught[..., 10], taught[..., 3] = 0.2, 0.8
+    output = logits, torch.zeros(1, 1, 1, 4)
+    class_loss, box_loss = loss(output, *batch([(NOBODY, 0, 0, 0, 0)]), GRID, 1.0, taught=taught)
+    theirs = -0.2 * math.log(0.5) - 0.8 * math.log(0.3)
+    assert class_loss.item() == pytest.approx((math.log(2) + theirs) / 2)
+    assert box_loss.item() == 0
+
+
+def test_a_teacher_who_says_the_truth_changes_nothing_but_where_it_is_free() -> None:
+    labels, boxes = batch([(7, 10, 6, 28, 28)])
+    logits, places = torch.randn(1, 6, 6, 11), torch.zeros(1, 6, 6, 4)
+    owner, free, _ = grid_targets(labels, boxes, 6, 6, 8)
+    truth = torch.where(owner == NOBODY, 10, 7)
+    taught = torch.nn.functional.one_hot(truth, 11).float()
+    (alone, _), (both, _) = (grid_loss((logits, places), labels, boxes, GRID, 1.0, t) for t in (None, taught))
+    # There, of the cells that may speak or not, the teacher alone has a say.
+    entropy = -logits.log_softmax(-1).gather(-1, truth[..., None])[..., 0]
+    more = entropy[free].sum() / (owner != NOBODY).sum()
+    assert free.any() and both.item() == pytest.approx((alone + more / 2).item())
+
+
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=5),
     st.floats(20, 40),

@@ -81,6 +81,11 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ),
         ('kind = "grid"', 'kind = "circle"', ["circle", "head"]),
         ("[licence]", "[loss]\nnone_weight = 0.5\n[licence]", ["loss.none_weight", "slots"]),
+        (
+            '[input]\nheight = 64\nwidth = 128\n[head]\nkind = "grid"\nstride = 8',
+            'teacher = "large.pt"\n[input]\nheight = 64\nwidth = 128\n[head]\nkind = "slots"\npositions = 5',
+            ["teacher needs a grid head"],
+        ),
         ('kind = "canvas"', 'kind = "canvas"\nmin_digits = 4\nmax_digits = 2', ["min_digits", "data"]),
         ("[data]", "[data", ["TOML"]),
     ],

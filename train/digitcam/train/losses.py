@@ -17,6 +17,9 @@ NOBODY = -1
 INNER, OUTER = 0.25, 0.36
 """Cells closer to a digit's centre than INNER of its box speak of it; between INNER and OUTER they may or not."""
 
+TAUGHT = 0.5
+"""What the teacher's answer counts of the class loss; the truth counts the rest."""
+
 Weight = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -81,13 +84,24 @@ def grid_targets(labels: Tensor, boxes: Tensor, rows: int, columns: int, stride:
 
 
 def grid_loss(
-    output: tuple[Tensor, Tensor], labels: Tensor, boxes: Tensor, head: GridHead, box_weight: float
+    output: tuple[Tensor, Tensor],
+    labels: Tensor,
+    boxes: Tensor,
+    head: GridHead,
+    box_weight: float,
+    taught: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the class loss and the weighted box loss, each a mean over the cells that speak of digits.
 
     Of several processes' losses the mean is that of their batches together: the cells of all are counted.
 
     Class: cross entropy over digits and "none". Box: smooth L1 (Girshick 2015, beta 0.05) on `cell_box`'s form.
+
+    Parameters
+    ----------
+    taught
+        A teacher's probabilities [B, rows, columns, classes]. The class loss is then a mean of the cross entropies
+        with the truth and with these (Hinton et al. 2015, arXiv:1503.02531, at temperature 1), see `TAUGHT`.
     """
     logits, places = output
     none = len(head.alphabet)
@@ -101,6 +115,9 @@ def grid_loss(
 
     entropy = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), reduction="none").reshape(owner.shape)
     class_loss = entropy.masked_fill(free, 0.0).sum() / count
+    if taught is not None:
+        theirs = F.cross_entropy(logits.flatten(0, 2), taught.flatten(0, 2), reduction="sum") / count
+        class_loss = torch.lerp(class_loss, theirs, TAUGHT)
 
     aim = target.gather(1, index[:, None, :, :, None].expand(-1, -1, -1, -1, 4))[:, 0]
     box_loss = F.smooth_l1_loss(places[digit], aim[digit], beta=0.05, reduction="sum") / count
@@ -151,10 +168,14 @@ def loss(
     head: GridHead | SlotsHead,
     box_weight: float,
     config: LossConfig = DEFAULT,
+    taught: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return (weighted class loss, weighted box loss) of a batch for either head; training minimises their sum."""
+    """Return (weighted class loss, weighted box loss) of a batch for either head; training minimises their sum.
+
+    `taught`, for a grid, see `grid_loss`.
+    """
     if isinstance(head, GridHead):
-        class_loss, box_loss = grid_loss(output, labels, boxes, head, box_weight)
+        class_loss, box_loss = grid_loss(output, labels, boxes, head, box_weight, taught)
     else:
         class_loss, box_loss = slots_loss(output, labels, boxes, head, box_weight, config)
     return config.class_weight * class_loss, box_loss

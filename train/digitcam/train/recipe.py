@@ -104,6 +104,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Names of the data sets looked at beside training and by the export's gates.
     mosaic
         Share of the training images made of four scenes, see `digitcam.train.mosaic`.
+    teacher
+        A checkpoint, its path from the working directory: a larger network of the same input and grid head, whose
+        answers a small one learns beside the truth, see `losses.grid_loss`.
     mend
         For a recipe that fails: what mends it, overrides as `load_recipe` takes them. `bench seed` trains it so too.
     """
@@ -122,6 +125,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     schedule: Schedule
     licence: Licence
     published: Published | None = None
+    teacher: str | None = None
     mend: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -129,6 +133,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             self._check_plain(self.network)
         elif isinstance(self.head, GridHead) and (self.loss.box, self.loss.none_weight) != ("smooth_l1", 1.0):
             raise ValueError("loss.box and loss.none_weight need a slots head: leave them out")
+        if self.teacher and isinstance(self.head, SlotsHead):
+            raise ValueError("teacher needs a grid head")
         stride = self.network.stride
         if isinstance(self.head, GridHead) and self.head.stride != stride:
             raise ValueError(f"head.stride is {self.head.stride}, but network.widths makes it {stride}")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from digitcam.core.errors import ConfigError, DigitcamError
 from digitcam.train.batches import Batch, steps_of
-from digitcam.train.checkpoint import Checkpoint
+from digitcam.train.checkpoint import Checkpoint, network_of, read_checkpoint
 from digitcam.train.distributed import device, mean, rank, shared
 from digitcam.train.losses import convolutions, l2_loss, loss
 from digitcam.train.memory import keep_freed_memory
@@ -44,6 +44,24 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return schedule.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def teacher_of(recipe: Recipe) -> nn.Module | None:
+    """Return the network that a recipe learns from beside the truth, in evaluation mode; None where there is none.
+
+    Raises
+    ------
+    ConfigError
+        When it has another input or head than the recipe.
+    ModelError
+        When it is no checkpoint.
+    """
+    if recipe.teacher is None:
+        return None
+    checkpoint = read_checkpoint(Path(recipe.teacher))
+    if (checkpoint.recipe.input, checkpoint.recipe.head) != (recipe.input, recipe.head):
+        raise ConfigError(f"{recipe.teacher}: cannot teach {recipe.name}: [input] and [head] must be the same")
+    return network_of(checkpoint).requires_grad_(False)
+
+
 class DivergedError(DigitcamError):
     """A loss or weights that are no numbers any more."""
 
@@ -62,6 +80,9 @@ class Trainer:
         self.average.to(self.device)
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network.train()
+        self.teacher = teacher_of(recipe)
+        if self.teacher is not None:
+            self.teacher.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Decay the convolutions' weights, not the biases and normalisations.
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -75,7 +96,8 @@ class Trainer:
     def check(self, batch: Batch) -> None:
         """Raise ConfigError where the recipe's precision does not compute what it should; see `check_bfloat16`."""
         if self.recipe.schedule.precision == "bf16":
-            check_bfloat16(self.network, batch[0].to(self.device).float() / 255)
+            for network in filter(None, (self.network, self.teacher)):
+                check_bfloat16(network, batch[0].to(self.device).float() / 255)
 
     def step(self, step: int, batch: Batch) -> tuple[float, float]:
         """Learn from one batch (of several processes: each from its share); return the class and box loss.
@@ -96,9 +118,10 @@ class Trainer:
         x = (images.to(torch.float32) / 255).to(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=schedule.precision == "bf16"):
             logits, places = self.shared(x)
+            taught = None if self.teacher is None else self.teacher(x)[0].float().softmax(dim=-1)
         output = logits.float(), places.float()
         box_weight = 0.0 if only_digits else schedule.box_weight
-        class_loss, box_loss = loss(output, labels, boxes, self.recipe.head, box_weight, config)
+        class_loss, box_loss = loss(output, labels, boxes, self.recipe.head, box_weight, config, taught)
         # Of all processes, so that they agree whether to go on.
         losses = mean(torch.stack([class_loss, box_loss]).detach()).tolist()
         if not math.isfinite(sum(losses)):
