@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ import msgspec
 
 from digitcam.core.draw import annotate, jpeg
 from digitcam.core.errors import SinkError
+from digitcam.core.every import every
 from digitcam.core.reading import encode_reading
 from digitcam.edge.config import RunConfig
 from digitcam.edge.outcome import Outcome, readings_of
@@ -51,8 +53,7 @@ class MqttSink:
         self._numbers: dict[str, str] = {}
         self._report_at_s = 0.0
         self._wants_picture = False
-        self._over = threading.Event()
-        self._reporter = threading.Thread(target=self._report_on, name="diagnostics", daemon=True)
+        self._beside = ExitStack()
         self._reporting = threading.Lock()
         needs = f"{self.config.topic}/..."
         if self.config.discovery:
@@ -75,7 +76,8 @@ class MqttSink:
         self._publish("status", "online", retain=True)
         self._broker.open(wait=True)
         self._desk.health.broker = self._broker.connected
-        self._reporter.start()
+        # Also while no frame comes: just then somebody wants to know.
+        self._beside.enter_context(every(DIAGNOSTICS_S, self._report, "diagnostics"))
         return self
 
     def __exit__(
@@ -83,9 +85,7 @@ class MqttSink:
     ) -> None:
         """Say `offline`, wait until all is confirmed, and disconnect; SinkError when it is not."""
         self._desk.health.broker = None
-        self._over.set()
-        if self._reporter.is_alive():
-            self._reporter.join()
+        self._beside.close()
         self._publish("status", "offline", retain=True)
         _finish(self._broker, raises=kind is None)
 
@@ -126,11 +126,6 @@ class MqttSink:
             self._report_at_s = now_s + DIAGNOSTICS_S
         found = diagnostics(self._desk.health.report(), self._broker.dropped)
         self._publish("diagnostics", msgspec.json.encode(found), retain=True)
-
-    def _report_on(self) -> None:
-        """Publish them also while no frame comes: just then somebody wants to know."""
-        while not self._over.wait(DIAGNOSTICS_S):
-            self._report()
 
     def _listen(self) -> dict[str, Callable[[Message], None]]:
         """Return what to call with each message; retained ones are old news."""
