@@ -134,11 +134,8 @@ def debug_table(results: Path) -> str:
 
 
 def latency_table(results: Path, of: str = "latency") -> str:
-    """Return how long the shipped networks take, by the files NAME-`of`.json, of which there may be fewer than all."""
-    paths = {name: results / f"{name}-{of}.json" for name in SHIPPED}
-    # Where there is none at all, reading says so.
-    there = [name for name in SHIPPED if paths[name].is_file()] or SHIPPED
-    found = {name: read_result(paths[name], LatencyResult) for name in there}
+    """Return how long the shipped networks take, by the files NAME-`of`.json."""
+    found = {name: read_result(results / f"{name}-{of}.json", LatencyResult) for name in SHIPPED}
     columns = {
         head: cell
         for head, cell in _LATENCY_COLUMNS.items()
@@ -151,14 +148,14 @@ def latency_table(results: Path, of: str = "latency") -> str:
     for name, result in found.items():
         for format in result.formats:
             rows.append(f"| {name} | {format} | {' | '.join(cell(result, format) for cell in columns.values())} |")
-    last = list(found.values())[-1]
+    last = found[SHIPPED[-1]]
     e = last.environment
     kept = {name: max((one.sustained_s or 0 for one in r.formats.values()), default=0) for name, r in found.items()}
     sustained = ", ".join(f"{name} for {seconds:.0f} s" for name, seconds in kept.items() if seconds)
     note = (
         f"{e.cpu}, {threads(last.threads)}, batch 1, int8 instructions: {', '.join(e.cpu_int8) or 'none'}; "
         f"{f'sustained: in one go, {sustained}; ' if sustained else ''}"
-        f"{_of_earlier_weights(found)}{_not_measured(found)}"
+        f"{_of_earlier_weights(found)}"
         f"from `benchmarks/results/NAME-{of}.json`."
     )
     return "\n".join([*rows, "", note])
@@ -170,11 +167,6 @@ def _of_earlier_weights(found: dict[str, LatencyResult]) -> str:
     measured = {name: {f"model.{f}": sha for f, sha in r.subject.sha256.items()} for name, r in found.items()}
     earlier = [name for name in found if not measured[name].items() <= now[name].items()]
     return f"{', '.join(earlier)} with earlier weights of the same shape; " if earlier else ""
-
-
-def _not_measured(found: dict[str, LatencyResult]) -> str:
-    missing = [name for name in SHIPPED if name not in found]
-    return f"not measured: {', '.join(missing)}; " if missing else ""
 
 
 def _cell(pattern: str) -> Callable[[LatencyResult, str], str]:
