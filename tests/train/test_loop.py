@@ -76,7 +76,8 @@ def test_a_run(unbroken: Path) -> None:
     assert [line["images"] for line in lines] == [80, 160, 240]
     assert lines[-1]["class_loss"] < lines[0]["class_loss"]
     assert all(line["images_per_s"] > 0 and 0 <= line["waiting"] < 1 for line in lines)
-    assert 0 < lines[0]["seconds"] < lines[1]["seconds"] < lines[2]["seconds"]
+    # Tenths of a second, and an interval of this network may take less than one.
+    assert 0 < lines[0]["seconds"] <= lines[1]["seconds"] <= lines[2]["seconds"]
     written = ["checkpoint.pt", "curves.png", "log.jsonl", "tensorboard", "weights.pt"]
     assert sorted(path.name for path in unbroken.parent.iterdir()) == written
     weights, whole = read_checkpoint(unbroken.with_name("weights.pt")), read_checkpoint(unbroken)
