@@ -38,10 +38,15 @@ class GridHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="gri
 
     Outputs: `logits` [1, height/stride, width/stride, len(alphabet)+1], none last;
     `boxes` [1, height/stride, width/stride, 4].
+
+    close_up
+        The height in input pixels to which a number's digits are enlarged for a second look, see `core.closeup`; None
+        to look once.
     """
 
     stride: Positive
     alphabet: str = "0123456789"
+    close_up: Positive | None = None
 
 
 class SlotsHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="slots", tag_field="kind"):

@@ -7,7 +7,7 @@ takes in a loop of its own. So few of them look for the cells that matter, and t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -58,6 +58,10 @@ class Line(NamedTuple):
             right = x + width if x + width > right else right
             bottom = y + height if y + height > bottom else bottom
         return left, top, right - left, bottom - top
+
+    def mapped(self, to: Callable[[BoxXYWH], BoxXYWH]) -> Line:
+        """Return the line with its digits' boxes mapped."""
+        return Line(tuple(digit._replace(box_xywh=to(digit.box_xywh)) for digit in self.digits))
 
 
 def decode(logits: FloatArray, boxes: FloatArray, head: GridHead | SlotsHead, thresholds: Thresholds) -> list[Line]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from digitcam.core import closeup
 from digitcam.core.arrays import UInt8Array
-from digitcam.core.boxes import BoxXYWH
 from digitcam.core.bundle import Bundle
+from digitcam.core.card import Card
 from digitcam.core.decode import Line, decode
 from digitcam.core.errors import ConfigError
 from digitcam.core.preprocess import letterbox
@@ -19,26 +19,45 @@ from digitcam.edge.regions import View, views
 from digitcam.edge.sources import Frame
 
 
+class Look:
+    """One network's look at images of any size, one after another; adds up what its parts took."""
+
+    def __init__(self, engine: engines.Engine, card: Card) -> None:
+        self.engine, self.card = engine, card
+        self.preprocess_s = self.inference_s = 0.0
+
+    def __call__(self, images: Sequence[UInt8Array]) -> list[list[Line]]:
+        """As `closeup.Look`."""
+        return list(map(self._lines, images))
+
+    def _lines(self, image: UInt8Array) -> list[Line]:
+        start = time.perf_counter()
+        tensor, placement = letterbox(image, self.card.input)
+        prepared = time.perf_counter()
+        outputs = self.engine.run(tensor)
+        self.preprocess_s += prepared - start
+        self.inference_s += time.perf_counter() - prepared
+        lines = decode(outputs["logits"][0], outputs["boxes"][0], self.card.head, self.card.thresholds)
+        return [line.mapped(placement.to_frame) for line in lines]
+
+
 def image_reader(bundle: Bundle, format: str) -> Callable[[Sequence[UInt8Array]], list[list[Line]]]:
-    """Load a format; return what reads images already of the input's size, one at a time.
+    """Load a format; return what reads images of the input's size, one at a time.
 
     It takes images uint8 [H, W] or [H, W, 3] BGR, grey and colour turned as on the device, and gives for each its
     numbers, best first, boxes in its pixels. For an image of another size it raises ConfigError.
     """
-    engine, card = engines.load(bundle, format), bundle.card
-    size = card.input.height, card.input.width
-
-    def tensor(image: UInt8Array) -> UInt8Array:
-        if image.shape[:2] != size:
-            raise ConfigError(
-                f"{bundle.path}: reads images of {size[1]}x{size[0]}, these are of {image.shape[1]}x{image.shape[0]}: "
-                "name a data set or a bundle of the other's size"
-            )
-        return letterbox(image, card.input)[0]
+    card = bundle.card
+    look, (height, width) = Look(engines.load(bundle, format), card), (card.input.height, card.input.width)
 
     def read(images: Sequence[UInt8Array]) -> list[list[Line]]:
-        every = (engine.run(tensor(image)) for image in images)
-        return [decode(found["logits"][0], found["boxes"][0], card.head, card.thresholds) for found in every]
+        for image in images:
+            if image.shape[:2] != (height, width):
+                raise ConfigError(
+                    f"{bundle.path}: reads images of {width}x{height}, these are of {image.shape[1]}x{image.shape[0]}: "
+                    "name a data set or a bundle of the other's size"
+                )
+        return closeup.read(images, look, card.input, card.head)
 
     return read
 
@@ -62,20 +81,11 @@ class Reader:
 
     def read_view(self, frame: Frame, view: View) -> list[Reading]:
         """Return the numbers in a part of a frame, as `read` does."""
-        start = time.perf_counter()
-        tensor, placement = letterbox(view.image, self.card.input)
-        prepared = time.perf_counter()
-        outputs = self.engine.run(tensor)
-        inferred = time.perf_counter()
-        head, thresholds = self.card.head, self.card.thresholds
-
-        def placed(box_xywh: BoxXYWH) -> BoxXYWH:
-            return view.to_frame(placement.to_frame(box_xywh))
-
-        lines = decode(outputs["logits"][0], outputs["boxes"][0], head, thresholds)
-        described = [(line, *describe(line, placed)) for line in lines or [Line(())]]
-        marks = (start, prepared, inferred, time.perf_counter())
-        times = [frame.capture_ms, *((b - a) * 1e3 for a, b in itertools.pairwise(marks))]
+        start, look = time.perf_counter(), Look(self.engine, self.card)
+        (lines,) = closeup.read([view.image], look, self.card.input, self.card.head)
+        described = [(line, *describe(line, view.to_frame)) for line in lines or [Line(())]]
+        decode_s = time.perf_counter() - start - look.preprocess_s - look.inference_s
+        times = [frame.capture_ms, *(1e3 * s for s in (look.preprocess_s, look.inference_s, decode_s))]
         latency = Latency(*(round(ms, 3) for ms in (*times, sum(times))))
         readings = []
         for line, digits, box in described:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from digitcam.core import closeup
 from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.boxes import BoxXYWH
 from digitcam.core.canvas import Sample
@@ -17,7 +18,7 @@ from digitcam.core.card import GridHead, Thresholds
 from digitcam.core.decode import Line, decode
 from digitcam.core.measure import measure
 from digitcam.core.metrics import Metrics
-from digitcam.core.preprocess import letterbox
+from digitcam.core.preprocess import Letterbox, letterbox
 from digitcam.train.data import samples
 from digitcam.train.mnist import Split
 from digitcam.train.recipe import Recipe
@@ -87,23 +88,32 @@ def reader(network: nn.Module, recipe: Recipe) -> Read:
 
     The images are uint8 [height, width], or [height, width, 3] BGR; grey and colour are turned as on the device.
     """
-    where = next(network.parameters()).device
-
-    def lines(logits: FloatArray, box: FloatArray) -> Sequence[Line | Blank]:
-        found = decode(logits, box, recipe.head, Thresholds())
-        if found or isinstance(recipe.head, GridHead):
-            return found
-        x, y, height, width = box.tolist()
-        return [Blank((x - width / 2, y - height / 2, width, height))]
+    where, head = next(network.parameters()).device, recipe.head
 
     @torch.no_grad()
-    def read(images: list[UInt8Array]) -> Sequence[Sequence[Line | Blank]]:
-        nhwc = np.concatenate([letterbox(image, recipe.input)[0] for image in images])
-        x = torch.from_numpy(nhwc).to(where).permute(0, 3, 1, 2).to(torch.float32) / 255
+    def run(images: Sequence[UInt8Array]) -> Iterable[tuple[FloatArray, FloatArray, Letterbox]]:
+        tensors, placements = zip(*(letterbox(image, recipe.input) for image in images), strict=True)
+        x = torch.from_numpy(np.concatenate(tensors)).to(where).permute(0, 3, 1, 2).to(torch.float32) / 255
         logits, boxes = network(x.to(memory_format=torch.channels_last))
-        return list(map(lines, logits.float().cpu().numpy(), boxes.float().cpu().numpy()))
+        return zip(logits.float().cpu().numpy(), boxes.float().cpu().numpy(), placements, strict=True)
 
-    return read
+    def look(images: Sequence[UInt8Array]) -> list[list[Line]]:
+        return [
+            [line.mapped(placement.to_frame) for line in decode(logits, boxes, head, Thresholds())]
+            for logits, boxes, placement in run(images)
+        ]
+
+    def slots(images: Sequence[UInt8Array]) -> Sequence[Sequence[Line | Blank]]:
+        return [decode(logits, box, head, Thresholds()) or [_blank(box)] for logits, box, _ in run(images)]
+
+    if isinstance(head, GridHead):
+        return lambda images: closeup.read(images, look, recipe.input, head)
+    return slots
+
+
+def _blank(box: FloatArray) -> Blank:
+    x, y, height, width = box.tolist()
+    return Blank((x - width / 2, y - height / 2, width, height))
 
 
 def read_network(network: nn.Module, recipe: Recipe, name: str, split: Split, count: int | None = None) -> Results:
