@@ -102,6 +102,12 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     files: dict[str, Sha256] = {}
     """SHA-256 of every other file of the bundle, by its name there."""
 
+    def once(self) -> Card:
+        """Return the card of a network that looks once, see `core.closeup`."""
+        if isinstance(self.head, SlotsHead):
+            return self
+        return msgspec.structs.replace(self, head=msgspec.structs.replace(self.head, close_up=None))
+
     def output_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each output tensor by its name."""
         classes = len(self.head.alphabet) + 1

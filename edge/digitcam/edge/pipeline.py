@@ -66,11 +66,16 @@ class Reader:
     """Reads frames with one network of a bundle; remembers the last accepted number of each region."""
 
     def __init__(
-        self, bundle: Bundle, format: str | None = None, threads: int = 1, accept: float | None = None
+        self,
+        bundle: Bundle,
+        format: str | None = None,
+        threads: int = 1,
+        accept: float | None = None,
+        close_up: bool = True,
     ) -> None:
         format = format or engines.default_format()
         self.engine = engines.load(bundle, format, threads)
-        self.card = bundle.card
+        self.card = bundle.card if close_up else bundle.card.once()
         self.accept = bundle.card.thresholds.accept if accept is None else accept
         self.model = Model(bundle.card.name, format, bundle.card.files[f"model.{format}"])
         self.previous: dict[str, str] = {}

@@ -236,7 +236,8 @@ class Runner:
         """Open what a configuration names and is not open yet, or the network `anew`; close what it does not name."""
         write_as(config.log)
         config = _replayed(config) if is_recording(config.source) else config
-        engine, reader = (config.bundle, config.format, config.threads, config.accept), None
+        engine = (config.bundle, config.format, config.threads, config.accept, config.close_up)
+        reader = None
         # To share a small frame among threads costs OpenCV more than it saves.
         cv2.setNumThreads(config.threads)
         if anew or engine != self._engine:
@@ -369,7 +370,7 @@ def _reader(config: RunConfig) -> Reader:
         from digitcam.edge.signature import signer_of
 
         signer_of(bundle, Path(handed(config.signers)))
-    return Reader(bundle, config.format, config.threads, config.accept)
+    return Reader(bundle, config.format, config.threads, config.accept, config.close_up)
 
 
 def _replayed(config: RunConfig) -> RunConfig:

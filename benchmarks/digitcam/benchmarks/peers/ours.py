@@ -26,6 +26,7 @@ class OurReader(msgspec.Struct, frozen=True):
     path: Path
     format: str
     crop: bool = False
+    close_up: bool = True
 
     @property
     def version(self) -> str:
@@ -35,22 +36,24 @@ class OurReader(msgspec.Struct, frozen=True):
     @property
     def setting(self) -> str:
         """In words."""
-        reader = _reader(self.path, self.format)
+        reader = _reader(self.path, self.format, self.close_up)
         threads = "one thread" if self.format else "all cores"
-        return f"{reader.model.name}, {reader.model.format}, whole frames, {threads}"
+        looks = "a closer look at small digits" if reader.card != reader.card.once() else "one look"
+        return f"{reader.model.name}, {reader.model.format}, whole frames, {looks}, {threads}"
 
     def read(self, image: UInt8Array, box_xywh: FloatArray | None) -> str:
         """Read an image: preprocess, network, decode, readings."""
         frame = Frame(image, datetime.now(timezone.utc), 0, "", 0.0)
-        return _reader(self.path, self.format).read(frame)[0].number
+        return _reader(self.path, self.format, self.close_up).read(frame)[0].number
 
 
 class Digitcam(msgspec.Struct, frozen=True):
-    """A bundle."""
+    """A bundle; `close_up` as `RunConfig.close_up`."""
 
     path: Path
     format: str
     name: str = "digitcam"
+    close_up: bool = True
 
     def missing(self) -> str | None:
         """Nothing: loading a bundle says what it lacks."""
@@ -58,7 +61,7 @@ class Digitcam(msgspec.Struct, frozen=True):
 
     def readers(self) -> list[OurReader]:
         """As `Peer.readers`."""
-        return [OurReader(self.path, self.format)]
+        return [OurReader(self.path, self.format, close_up=self.close_up)]
 
     def files(self) -> set[Path]:
         """As `Peer.files`; digitcam's own are all four parts and the shipped bundles."""
@@ -92,9 +95,9 @@ class Seed(msgspec.Struct, frozen=True):
 
 
 @cache
-def _reader(path: Path, format: str) -> Reader:
+def _reader(path: Path, format: str, close_up: bool) -> Reader:
     if format:
-        return Reader(open_bundle(str(path)), format)
+        return Reader(open_bundle(str(path)), format, close_up=close_up)
     from digitcam.benchmarks.checkpoint import CheckpointReader
 
     return CheckpointReader(path)

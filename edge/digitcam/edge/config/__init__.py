@@ -38,6 +38,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Of the engine.
     accept
         Confidence 0..1 from which a reading counts; None for the card's.
+    close_up
+        Whether a number of small digits is read a second time, enlarged, see `core.closeup`.
     rules
         Of the number, or of those of all regions that have none of their own; None to trust every accepted reading.
     regions
@@ -54,6 +56,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     signers: Text | None = None
     threads: Positive = 1
     accept: Share | None = None
+    close_up: bool = True
     rules: Rules | None = None
     regions: tuple[Region, ...] = ()
     log: Format = "plain"
