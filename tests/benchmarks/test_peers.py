@@ -254,6 +254,15 @@ def test_rapidocr_reads_where_it_is_installed() -> None:
     assert megabytes(RapidOcr().files()) > 40
 
 
+def test_one_look_or_a_closer_one() -> None:
+    path = open_bundle("digitcam-s").path
+    settings = [Digitcam(path, "int8.onnx", close_up=close_up).readers()[0].setting for close_up in (True, False)]
+    assert settings == [
+        f"digitcam-s, int8.onnx, {looks}, one thread"
+        for looks in ("whole frames, small digits once more", "whole frames")
+    ]
+
+
 def test_a_checkpoint_is_read_as_the_seeds_network(tmp_path: Path) -> None:
     from digitcam.train.checkpoint import write_checkpoint
     from digitcam.train.recipe import load_recipe

@@ -8,7 +8,7 @@ import pytest
 from digitcam.core import glyphs
 from digitcam.core.boxes import iou
 from digitcam.core.bundle import open_bundle
-from digitcam.core.canvas import draw_glyphs, lay_out, rng_for
+from digitcam.core.canvas import draw_glyphs, lay_out, random_number, rng_for
 from digitcam.core.errors import ConfigError
 from digitcam.core.formats import FORMATS
 from digitcam.edge.pipeline import Reader, image_reader
@@ -66,6 +66,25 @@ def test_demo_frames_are_read() -> None:
     with open_source("demo:") as source:
         right = sum(reader.read(f)[0].number == f.truth for f in islice(source, 200))
     assert right / 200 >= 0.97
+
+
+def test_a_closer_look_reads_small_digits() -> None:
+    """Digits of 60 pixels in a frame of 1280x640 are 12 in the input."""
+    bundle = open_bundle("digitcam-s")
+    once, closer = Reader(bundle, "int8.tflite", close_up=False), Reader(bundle, "int8.tflite")
+    right, boxes = [0, 0], []
+    for i in range(12):
+        rng = rng_for(3, 9, i)
+        number, font = random_number((5, 5), rng), int(rng.integers(glyphs.tiles().shape[1]))
+        tiles = [glyphs.warp(glyphs.tiles()[int(digit), font], 60, 0.3, rng) for digit in number]
+        sample = lay_out(tiles, number, 640, 1280, rng)
+        for place, reader in enumerate((once, closer)):
+            reading = reader.read(frame(sample.image))[0]
+            right[place] += reading.number == number
+        boxes.append(float(iou(np.array(reading.box), sample.box_xywh)))
+    assert right[1] >= right[0] + 3
+    # It is placed in the frame, not in the part looked at.
+    assert np.median(boxes) > 0.6
 
 
 def test_images_of_the_inputs_size_are_read_in_grey_and_colour() -> None:

@@ -14,9 +14,14 @@ def results(confidences: list[float], truths: list[str]) -> Results:
 
 
 def test_one_in_a_hundred_frames_without_a_number_is_accepted() -> None:
-    # Of 200, two may be: the third surest, at 0.87, must not.
-    found = results([0.99, 0.95, 0.87, 0.6] + [0.1] * 196, [""] * 200)
+    # Of 1,000, one in a hundred are ten, and their standard error 3.1: three may be, the fourth surest must not.
+    found = results([0.99, 0.95, 0.91, 0.87, 0.6] + [0.1] * 995, [""] * 1000)
     assert accept_threshold([found]) == 0.88
+
+
+def test_too_few_frames_to_tell_one_in_a_hundred_let_none_through() -> None:
+    # Of 200, two, and their standard error 1.4.
+    assert accept_threshold([results([0.93, 0.95] + [0.1] * 198, [""] * 200)]) == 0.96
 
 
 def test_frames_with_a_number_do_not_count() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,8 +19,9 @@ FALSE_SHARE = 0.01
 def accept_threshold(results: Sequence[Results]) -> float:
     """Return the confidence, in hundredths, from which at most `FALSE_SHARE` of frames without a number are accepted.
 
-    It holds for each of several networks' results, and is no lower than a card's default, which is also the answer
-    where there are no such frames.
+    Of these frames fewer are, by two standard errors of such a share, so that it holds on others as well. It holds for
+    each of several networks' results, and is no lower than a card's default, which is also the answer where there are
+    no such frames.
     """
     steps = np.arange(round(100 * Thresholds().accept), 100) / 100
     return float(max((_threshold(found, steps) for found in results), default=steps[0]))
@@ -44,6 +46,9 @@ def _coverages(found: Results) -> list[Coverage]:
 
 def _threshold(found: Results, steps: np.ndarray) -> float:
     empty = found.confidences[[truth == "" for truth in found.truths]]
-    enough = [step for step in steps if not len(empty) or (empty >= step).mean() <= FALSE_SHARE]
+    if not len(empty):
+        return float(steps[0])
+    share = FALSE_SHARE - 2 * math.sqrt(FALSE_SHARE * (1 - FALSE_SHARE) / len(empty))
+    enough = [step for step in steps if (empty >= step).mean() <= max(share, 0)]
     # Where even the highest step lets too many through, nothing better can be had of these networks.
     return float(enough[0] if enough else steps[-1])

@@ -38,8 +38,8 @@ class OurReader(msgspec.Struct, frozen=True):
         """In words."""
         reader = _reader(self.path, self.format, self.close_up)
         threads = "one thread" if self.format else "all cores"
-        looks = "a closer look at small digits" if reader.card != reader.card.once() else "one look"
-        return f"{reader.model.name}, {reader.model.format}, whole frames, {looks}, {threads}"
+        looks = "whole frames" if reader.card == reader.card.once() else "whole frames, small digits once more"
+        return f"{reader.model.name}, {reader.model.format}, {looks}, {threads}"
 
     def read(self, image: UInt8Array, box_xywh: FloatArray | None) -> str:
         """Read an image: preprocess, network, decode, readings."""
