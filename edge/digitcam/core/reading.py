@@ -30,7 +30,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Latency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the time of a frame went, in milliseconds; `total` is their sum."""
+    """Where the time of a frame went, of two looks together, in milliseconds; `total` is their sum."""
 
     capture: float
     preprocess: float
