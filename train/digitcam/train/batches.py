@@ -14,7 +14,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from digitcam.core.arrays import FloatArray
 from digitcam.core.canvas import Sample
+from digitcam.core.card import GridHead
 from digitcam.core.errors import SourceError
+from digitcam.train.closer import closer
 from digitcam.train.data import source_of
 from digitcam.train.distributed import rank, world
 from digitcam.train.interrupt import outlive_sigterm, uninterruptible_children
@@ -63,8 +65,12 @@ class Batches(Dataset[Batch]):
     def _draw(self, index: int, height: int, width: int) -> Sample:
         recipe = self.recipe
         if recipe.mosaic:
-            return mosaic(recipe.data, index, height, width, recipe.mosaic, recipe.seed)
-        return recipe.data.sample("train", index, height, width)
+            sample = mosaic(recipe.data, index, height, width, recipe.mosaic, recipe.seed)
+        else:
+            sample = recipe.data.sample("train", index, height, width)
+        if recipe.close_ups and isinstance(recipe.head, GridHead) and recipe.head.close_up:
+            sample = closer(sample, recipe.input, recipe.head.close_up, recipe.close_ups, recipe.seed, index)
+        return sample
 
 
 def all_digits(sample: Sample) -> tuple[str, FloatArray]:

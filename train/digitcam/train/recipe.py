@@ -104,6 +104,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Names of the data sets looked at beside training and by the export's gates.
     mosaic
         Share of the training images made of four scenes, see `digitcam.train.mosaic`.
+    close_ups
+        Share of the training images that are enlarged as the closer look enlarges, see `digitcam.train.closer`.
     teacher
         A checkpoint, its path from the working directory: a larger network of the same input and grid head, whose
         answers a small one learns beside the truth, see `losses.grid_loss`.
@@ -121,6 +123,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     validation: tuple[str, ...] = ("canvas-variable", "canvas-five")
     window: Window | None = None
     mosaic: Share = 0.0
+    close_ups: Share = 0.0
     loss: LossConfig = LossConfig()
     schedule: Schedule
     licence: Licence
@@ -142,6 +145,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("window needs a grid head: slots are made for one input size")
         if self.mosaic and (isinstance(self.head, SlotsHead) or self.input.channels != 1):
             raise ValueError("mosaic needs a grid head and a grey input: it puts several numbers into one frame")
+        if self.close_ups and (isinstance(self.head, SlotsHead) or self.head.close_up is None or self.window):
+            raise ValueError("close_ups needs head.close_up, and no window: it shows what the closer look would")
         if self.input.channels != self.data.channels:
             raise ValueError(f"input.channels is {self.input.channels}, but the data has {self.data.channels}")
         if isinstance(self.head, SlotsHead) and self.head.positions < self.data.max_digits:
