@@ -139,6 +139,19 @@ def test_a_size_that_cannot_be_drawn_is_named(name: str, overrides: tuple[str, .
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("quick", ("close_ups=0.5",)),
+        ("seed/weighted-loss", ("close_ups=0.5",)),
+        ("digitcam-s", ("window.height=64", "window.width=128")),
+    ],
+)
+def test_close_ups_need_the_closer_look(name: str, overrides: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"close_ups needs head\.close_up, and no window"):
+        load_recipe(RECIPES / f"{name}.toml", overrides)
+
+
 def test_the_smallest_sizes_are_drawn() -> None:
     recipe = load_recipe(RECIPES / "quick.toml", ("window.height=24", "window.width=120"))
     assert {recipe.data.sample("train", index, 24, 120).image.shape for index in range(50)} == {(24, 120)}
