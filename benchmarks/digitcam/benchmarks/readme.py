@@ -250,7 +250,7 @@ def _peer_cells(name: str, peer: Peer) -> dict[str, str]:
         "numbers right": right,
         "p50 a frame": f"{peer.p50_ms:.1f} ms",
         "p90": "" if peer.p90_ms is None else f"{peer.p90_ms:.1f} ms",
-        "times digitcam's": "" if peer.times is None else f"{peer.times:,.0f}",
+        "times digitcam's": "" if peer.times is None else f"{peer.times:,.{int(peer.times < 1)}f}",
         "memory": "" if peer.memory_mb is None else f"{peer.memory_mb:,.0f} MB",
         "installed": "" if peer.install_mb is None else f"{peer.install_mb:,.0f} MB",
     }

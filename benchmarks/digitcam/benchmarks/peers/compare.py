@@ -85,7 +85,7 @@ def compare(
         one = measured[name] = told(reader, found[name], found[ours.name], held_mb, megabytes(peer.files()))
         say(
             f"{name:14} {one.sequence_accuracy:.3f} right, {one.p50_ms:.1f} ms a frame (median, p90 {one.p90_ms:.1f}), "
-            f"{one.times:.0f} times digitcam's; {one.memory_mb:.0f} MB of memory, {one.install_mb:.0f} MB installed"
+            f"{one.times:.1f} times digitcam's; {one.memory_mb:.0f} MB of memory, {one.install_mb:.0f} MB installed"
         )
     return measured
 
