@@ -19,7 +19,7 @@ from digitcam.edge.regions import View, views
 from digitcam.edge.sources import Frame
 
 
-class Look:
+class TimedLook:
     """One network's look at images of any size, one after another; adds up what its parts took."""
 
     def __init__(self, engine: engines.Engine, card: Card) -> None:
@@ -48,7 +48,7 @@ def image_reader(bundle: Bundle, format: str) -> Callable[[Sequence[UInt8Array]]
     numbers, best first, boxes in its pixels. For an image of another size it raises ConfigError.
     """
     card = bundle.card
-    look, (height, width) = Look(engines.load(bundle, format), card), (card.input.height, card.input.width)
+    look, (height, width) = TimedLook(engines.load(bundle, format), card), (card.input.height, card.input.width)
 
     def read(images: Sequence[UInt8Array]) -> list[list[Line]]:
         for image in images:
