@@ -86,7 +86,7 @@ class Reader:
 
     def read_view(self, frame: Frame, view: View) -> list[Reading]:
         """Return the numbers in a part of a frame, as `read` does."""
-        start, look = time.perf_counter(), Look(self.engine, self.card)
+        start, look = time.perf_counter(), TimedLook(self.engine, self.card)
         (lines,) = closeup.read([view.image], look, self.card.input, self.card.head)
         described = [(line, *describe(line, view.to_frame)) for line in lines or [Line(())]]
         decode_s = time.perf_counter() - start - look.preprocess_s - look.inference_s
