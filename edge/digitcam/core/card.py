@@ -102,6 +102,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     files: dict[str, Sha256] = {}
     """SHA-256 of every other file of the bundle, by its name there."""
 
+    @property
+    def looks_twice(self) -> bool:
+        """Whether it may take a second, closer look, see `core.closeup`."""
+        return isinstance(self.head, GridHead) and self.head.close_up is not None
+
     def once(self) -> Card:
         """Return the card of a network that looks once, see `core.closeup`."""
         if isinstance(self.head, SlotsHead):

@@ -66,7 +66,7 @@ def peers(
         say(f"{name:14} left out: {why}")
     board = Board()
     watch = Watch(board, os.sched_getaffinity(0))
-    if bundle.card != bundle.card.once():
+    if bundle.card.looks_twice:
         ready.insert(0, Digitcam(bundle.path, format, "digitcam-one-look", close_up=False))
     found = compare(Digitcam(bundle.path, format), ready, scenes[:frames], scenes[frames:], say, look=watch.look)
     conditions = watch.found()

@@ -38,7 +38,7 @@ class OurReader(msgspec.Struct, frozen=True):
         """In words."""
         reader = _reader(self.path, self.format, self.close_up)
         threads = "one thread" if self.format else "all cores"
-        looks = "whole frames" if reader.card == reader.card.once() else "whole frames, small digits once more"
+        looks = "whole frames, small digits once more" if reader.card.looks_twice else "whole frames"
         return f"{reader.model.name}, {reader.model.format}, {looks}, {threads}"
 
     def read(self, image: UInt8Array, box_xywh: FloatArray | None) -> str:
