@@ -144,7 +144,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 
 @cli.command()
 @click.option("--config", type=PATH, help="A TOML file, see edge/configs/; the options below win over it.")
-@click.option("--source", help="demo:, a camera (picamera2:, v4l2:, rtsp:, http:, gst:), an image, a folder, a video.")
+@click.option("--source", help="A camera (picamera2:, v4l2:, rtsp:, http:, gst:), image, folder or video; else demo:.")
 @click.option("--model", help="A bundle's path or a shipped name; by default digitcam-s, and canvas for demo:.")
 @click.option("--format", "format", type=FORMAT, help="Which network; by default the int8 one of the engine at hand.")
 @click.option("--web", metavar="PORT", type=click.IntRange(1, 65535), help="Serve the page here; [web] has more.")

@@ -96,6 +96,7 @@ def test_run_prints_one_json_line_a_frame(tmp_path: Path) -> None:
         (["run", "--source", "{image}.mp4"], 4, "No such file"),
         (["run", "--source", "ftp://host/x"], 2, "'ftp' are not known"),
         (["run", "--source", "dmo:"], 2, "dmo:: sources of kind 'dmo' are not known: use demo:, "),
+        (["run", "--source", "/dev/video7"], 2, "/dev/video7: is a device: write v4l2:///dev/video7"),
         (["run", "--config", "{image}.toml"], 2, "{image}.toml"),
         (["run", "--frames", "0"], 2, "--frames"),
         (["selftest", "nowhere"], 3, "nowhere: no such bundle"),

@@ -68,8 +68,9 @@ def check_drop(data: str, metrics: dict[str, Metrics], max_drop: float = MAX_DRO
     """
     for runtime in ("onnx", "tflite"):
         whole, small = (metrics[f"{precision}.{runtime}"].sequence_accuracy for precision in ("fp32", "int8"))
-        if 100 * (whole - small) > max_drop:
+        # 0.6822 and 0.6792 differ by 0.30000000000000027 points.
+        if 100 * (whole - small) > max_drop + 1e-9:
             raise GateError(
                 f"int8.{runtime}: sequence accuracy {small:.4f} on {data} validation images, {whole:.4f} in float: "
-                f"more than {max_drop:g} points lost; train longer, or calibrate on more images"
+                f"more than {max_drop:g} points lost; train with schedule.quantised, or allow more with --max-drop"
             )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 
-from digitcam.core.errors import ConfigError, ModelError, SinkError, SourceError
+from digitcam.core.errors import ConfigError, ModelError, SinkError
 from digitcam.edge.board import Board, throttle_words
 from digitcam.edge.doctor import Finding
 from digitcam.edge.folders import nearest
@@ -78,7 +78,7 @@ def numpy(
     hidden = "".join(f", {version} in {place} unused" for place, version in others)
     if not (source or "").startswith("picamera2:"):
         return Finding("numpy", "ok", f"{used}{hidden}")
-    code = SourceError.exit_code
+    code = ConfigError.exit_code  # as a run ends with it
     camera = next((place for place in places if (place / "picamera2").is_dir()), None)
     if camera is None and (system / "picamera2").is_dir():
         found = f"{used}; picamera2 is in {system}, where {venv} does not look"
