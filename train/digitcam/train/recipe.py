@@ -64,8 +64,8 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_every
         Images between checkpoints and validations.
     precision
-        `bf16` runs the network in bfloat16, the choice on GPUs and on processors with AMX (`lscpu` names amx_bf16);
-        others are slower with it.
+        `bf16` runs the network in bfloat16, the choice on GPUs and on processors that multiply in it (`lscpu` names
+        amx_bf16 or avx512_bf16); others are slower with it.
     """
 
     images: Positive
