@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,15 @@ def test_predict_says_number_confidence_and_place(image: Path) -> None:
     done = digitcam("predict", "canvas", image)
     assert done.returncode == 0 and errors(done) == []
     assert done.stdout.startswith(f"{image}: 4096  ")
+
+
+def test_the_readmes_first_example(monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = Path(__file__).parents[2]
+    monkeypatch.chdir(repository)
+    example = re.search(r"^digitcam (predict .*)\n(.*)\n", Path("README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert example
+    done = digitcam(*example[1].split())
+    assert done.returncode == 0 and done.stdout == f"{example[2]}\n"
 
 
 def test_predict_gives_json_and_pictures(image: Path, tmp_path: Path) -> None:

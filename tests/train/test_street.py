@@ -4,6 +4,7 @@ import gzip
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from digitcam.train.faces import SetLine
 from digitcam.train.mosaic import mosaic
 from digitcam.train.photograph import legible, photograph
 from digitcam.train.scene import _CLUTTER
+from digitcam.train.specimen import SPECIMEN, specimen
 from digitcam.train.street import LARGEST, SMALLEST, StreetData, pose, put
 from digitcam.train.strips import (
     KINDS,
@@ -44,6 +46,14 @@ def test_the_same_index_draws_the_same_scene() -> None:
     assert one.image.tobytes() == again.image.tobytes() and one.number == again.number
     assert one.image.tobytes() != other.image.tobytes()
     assert FREE.sample("test", 5).image.tobytes() != one.image.tobytes()
+
+
+def test_the_specimen_is_the_one_drawn() -> None:
+    stored = cv2.imread(str(Path(__file__).parents[2] / SPECIMEN), cv2.IMREAD_GRAYSCALE)
+    drawn = specimen()
+    assert drawn.number == "778286" and stored.shape == drawn.image.shape == (240, 320)
+    # But for what JPEG loses of the noise.
+    assert np.abs(stored.astype(int) - drawn.image).mean() < 4
 
 
 @settings(deadline=None, max_examples=40)
