@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -74,6 +75,15 @@ def test_calibration_reaches_both_ends_in_one_image(quick: Recipe) -> None:
     images = calibration_images(quick, 3)
     assert images.shape == (3, 128, 256, 1) and images.dtype == np.uint8
     assert images[0].min() == 0 and images[0].max() == 255
+
+
+def test_a_network_that_looks_closer_is_calibrated_on_close_ups() -> None:
+    recipe = load_recipe(RECIPES / "digitcam-s.toml", ('data.kinds={"print"=1}', "data.empty=0.0"))
+    once = msgspec.structs.replace(recipe, head=msgspec.structs.replace(recipe.head, close_up=None), close_ups=0.0)
+    close, plain = calibration_images(recipe, 24), calibration_images(once, 24)
+    enlarged = [i for i in range(24) if not np.array_equal(close[i, 1:], plain[i, 1:])]
+    assert 5 < len(enlarged) < 19
+    assert close[0].min() == 0 and close[0].max() == 255
 
 
 def test_calibration_on_black_images_is_refused(quick: Recipe) -> None:
