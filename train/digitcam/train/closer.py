@@ -13,13 +13,12 @@ from digitcam.core.card import Input
 from digitcam.core.closeup import around
 from digitcam.core.decode import Digit, Line
 from digitcam.core.preprocess import letterbox
+from digitcam.train.street import SMALLEST
 
 SIZE, AWAY = 0.2, 0.3
 """How far the first look's box may be off: its size by a factor of up to e^SIZE, its place by digit heights."""
 FALSE = 0.2
 """Share of the close-ups, of frames with a number, that show another place; of frames without one, all do."""
-SMALLEST = 10.0
-"""Height in pixels of the smallest digits that a first look may see where there are none."""
 _STREAM = 8
 
 
