@@ -58,6 +58,11 @@ class SlotsHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="sl
     positions: Positive
     alphabet: str = "0123456789"
 
+    @property
+    def close_up(self) -> None:
+        """As `GridHead.close_up`: it looks once."""
+        return None
+
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`digit`: a cell with at least this probability of being some digit counts; `accept`: of a whole reading."""
@@ -105,11 +110,11 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def looks_twice(self) -> bool:
         """Whether it may take a second, closer look, see `core.closeup`."""
-        return isinstance(self.head, GridHead) and self.head.close_up is not None
+        return self.head.close_up is not None
 
     def once(self) -> Card:
         """Return the card of a network that looks once, see `core.closeup`."""
-        if isinstance(self.head, SlotsHead):
+        if not self.looks_twice:
             return self
         return msgspec.structs.replace(self, head=msgspec.structs.replace(self.head, close_up=None))
 

@@ -31,7 +31,7 @@ def read(images: Sequence[UInt8Array], look: Look, spec: Input, head: GridHead |
         Of each image its numbers, best first, boxes in its pixels.
     """
     found = look(images)
-    if not isinstance(head, GridHead) or head.close_up is None:
+    if head.close_up is None:
         return found
     parts = {}
     for i, (image, lines) in enumerate(zip(images, found, strict=True)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from digitcam.core.arrays import UInt8Array
-from digitcam.core.card import GridHead
 from digitcam.train.closer import closer
 from digitcam.train.recipe import Recipe
 
@@ -23,8 +22,8 @@ def calibration_images(recipe: Recipe, count: int = IMAGES) -> UInt8Array:
     """
     spec = recipe.input
     drawn = [recipe.data.sample("train", index, spec.height, spec.width) for index in range(count)]
-    if isinstance(recipe.head, GridHead) and recipe.head.close_up is not None:
-        digit_px = recipe.head.close_up
+    digit_px = recipe.head.close_up
+    if digit_px is not None:
         drawn = [closer(sample, spec, digit_px, CLOSE_UPS, recipe.seed, i) for i, sample in enumerate(drawn)]
     images = np.stack([sample.image for sample in drawn]).reshape(count, spec.height, spec.width, spec.channels)
     images[0, 0, 0], images[0, 0, 1] = 0, 255

@@ -14,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from digitcam.core.arrays import FloatArray
 from digitcam.core.canvas import Sample
-from digitcam.core.card import GridHead
 from digitcam.core.errors import SourceError
 from digitcam.train.closer import closer
 from digitcam.train.data import source_of
@@ -68,7 +67,7 @@ class Batches(Dataset[Batch]):
             sample = mosaic(recipe.data, index, height, width, recipe.mosaic, recipe.seed)
         else:
             sample = recipe.data.sample("train", index, height, width)
-        if recipe.close_ups and isinstance(recipe.head, GridHead) and recipe.head.close_up:
+        if recipe.close_ups and recipe.head.close_up:
             sample = closer(sample, recipe.input, recipe.head.close_up, recipe.close_ups, recipe.seed, index)
         return sample
 

@@ -145,7 +145,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError("window needs a grid head: slots are made for one input size")
         if self.mosaic and (isinstance(self.head, SlotsHead) or self.input.channels != 1):
             raise ValueError("mosaic needs a grid head and a grey input: it puts several numbers into one frame")
-        if self.close_ups and (isinstance(self.head, SlotsHead) or self.head.close_up is None or self.window):
+        if self.close_ups and (self.head.close_up is None or self.window):
             raise ValueError("close_ups needs head.close_up, and no window: it shows what the closer look would")
         if self.input.channels != self.data.channels:
             raise ValueError(f"input.channels is {self.input.channels}, but the data has {self.data.channels}")

@@ -132,6 +132,6 @@ def open_source(uri: str) -> Source:
         known = "demo:, picamera2:, v4l2:, gst:, rtsp:, http:, https:, watch:, replay:, an image, a video or a folder"
         raise ConfigError(f"{redact(uri)}: sources of kind {scheme!r} are not known: use {known}")
     path = Path(uri)
-    if path.is_char_device() or uri.startswith("/dev/video"):
+    if uri.startswith(("/dev/video", "/dev/v4l/")):
         raise ConfigError(f"{uri}: is a device: write v4l2://{uri}")
     return ImageSource([path]) if path.is_dir() or is_image(path) else VideoSource(path)
