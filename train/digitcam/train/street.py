@@ -28,7 +28,7 @@ FILLING = 0.3
 _STREAMS: dict[Split, int] = {"train": 3, "validation": 4, "test": 5}
 _SIZES: dict[Split, int] = {"train": 200_000, "validation": 10_000, "test": 10_000}
 
-KindName = Literal["house", "wheels", "counter", "display", "print", "handwriting"]
+KindName = Literal["house", "wheels", "wheel", "counter", "display", "print", "code", "handwriting"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Weight = Annotated[float, msgspec.Meta(gt=0)]
 

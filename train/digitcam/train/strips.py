@@ -36,6 +36,7 @@ from digitcam.train.photograph import noise
 Inside: TypeAlias = tuple[float, float, float, float]
 """Where a digit stands in a window: x, y, width, height as shares of it."""
 Meter: TypeAlias = tuple[wheels.Wheel, ...]
+SEPARATORS = ".,-/:"
 STRETCH = 1.6
 """How much wider than its font a digit may become, lest a 1 fills its box as a bar."""
 
@@ -127,7 +128,7 @@ def printed(tall: float, level: float, split: Split, rng: np.random.Generator) -
     text = number
     if len(number) > 2 and rng.random() < 0.2:
         cut = int(rng.integers(1, len(number)))
-        text = number[:cut] + ".,-/:"[rng.integers(5)] + number[cut:]
+        text = number[:cut] + SEPARATORS[rng.integers(len(SEPARATORS))] + number[cut:]
     if rng.random() < 0.2:
         word = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=int(rng.integers(1, 5))))
         text = f"{word}  {text}" if rng.random() < 0.5 else f"{text}  {word}"
@@ -135,6 +136,20 @@ def printed(tall: float, level: float, split: Split, rng: np.random.Generator) -
     line = set_line(text, face, tall, float(rng.uniform(-0.04, 0.3)))
     if rng.random() < 0.12:
         line = _stencilled(line, tall, rng)
+    return on_plate(line, number, tall, level, rng)
+
+
+def code(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
+    """Draw two to ten digits of a date or serial number, set close: many are 1, dashes and slashes part them."""
+    del split
+    ones = float(rng.choice([0.0, 0.5]))
+    groups = [random_number((1, 4), rng) for _ in range(int(rng.integers(2, 5)))]
+    number = "".join("1" if rng.random() < ones else digit for digit in "".join(groups))[:10]
+    cuts = np.cumsum([len(group) for group in groups]).tolist()
+    separator = SEPARATORS[rng.integers(len(SEPARATORS))] if rng.random() < 0.8 else ""
+    parts = (number[first:last] for first, last in itertools.pairwise([0, *cuts]))
+    text = separator.join(part for part in parts if part)
+    line = set_line(text, typeface(int(rng.integers(font_count()))), tall, float(rng.uniform(-0.06, 0.15)))
     return on_plate(line, number, tall, level, rng)
 
 
@@ -212,6 +227,21 @@ def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.
     windows = _visible([cv2.resize(image, size, interpolation=way) for image in images])
     strip = _counter(windows, "".join(str(wheel.digit) for wheel in chosen), [w.inside for w in chosen], rng)
     return strip._replace(detail=wheels.INSIDE[3] * min(image.shape[0] for image in images))
+
+
+def cut_out_wheel(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
+    """Show one real wheel as it was cut out of its photograph, as faint as it is, on a digit or past it."""
+    del level
+    meters = _meters(split)
+    meter, _ = meters[rng.integers(len(meters))]
+    wheel = meter[rng.integers(len(meter))]
+    image = wheel.image()
+    scale = tall / wheels.INSIDE[3] / image.shape[0]
+    grey = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    height, width = grey.shape
+    box = np.array([wheel.inside], dtype=np.float32) * np.array([width, height, width, height], dtype=np.float32)
+    cover = np.full(grey.shape, 255, dtype=np.uint8)
+    return Strip(np.asarray(grey), cover, str(wheel.digit), box, wheels.INSIDE[3] * image.shape[0])
 
 
 def _visible(windows: list[UInt8Array]) -> list[UInt8Array]:
@@ -358,8 +388,10 @@ def _wear(ink: UInt8Array, tall: float, rng: np.random.Generator) -> UInt8Array:
 KINDS: dict[str, Kind] = {
     "house": house,
     "wheels": photographed_wheels,
+    "wheel": cut_out_wheel,
     "counter": drawn_wheels,
     "display": display,
     "print": printed,
+    "code": code,
     "handwriting": handwritten,
 }
