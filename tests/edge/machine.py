@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import socket
 import urllib.error
@@ -12,11 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+# Below those that Linux gives to clients and to servers that ask for any.
+_PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
+
+
 def free_port() -> int:
-    """Return a port of loopback at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
+    """Return a port of loopback at which nobody listens, another each time."""
+    for port in _PORTS:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
         return port
+    raise OSError("no port is free")
 
 
 def status_of(url: str) -> int:
