@@ -15,7 +15,7 @@ import click
 from digitcam.core.errors import ConfigError, DigitcamError, SinkError
 from digitcam.core.formats import FORMATS
 from digitcam.later import Later, Verbs
-from digitcam.options import FiniteRange
+from digitcam.options import FiniteRange, PicturePath
 
 PATH = click.Path(path_type=Path)
 SPLITS = click.Choice(["train", "validation", "test"])
@@ -150,7 +150,7 @@ def predict(bundle: str, images: tuple[Path, ...], format_: str | None, as_json:
 @click.option("--web", metavar="PORT", type=click.IntRange(1, 65535), help="Serve the page here; [web] has more.")
 @click.option("--log", type=click.Choice(["plain", "json"]), help="How messages are written on standard error.")
 @click.option("--frames", type=click.IntRange(min=1), help="Stop after so many frames.")
-@click.option("--sheet", type=PATH, help="Write the first frames with their boxes as one picture.")
+@click.option("--sheet", type=PicturePath(), help="Write the first frames with their boxes as one picture.")
 @click.option("--record", type=PATH, help="Keep the frames in a file that --source replay:FILE reads again.")
 @click.option("--check", is_flag=True, help="Only check the configuration.")
 @click.option("--forget", is_flag=True, help="Only delete what the broker and Home Assistant keep of it.")
@@ -266,7 +266,7 @@ def data_fetch(name: str, parts: tuple[Any, ...], keep: bool, mirror: str | None
 @click.argument("name")
 @click.option("--split", type=SPLITS, default="train", show_default=True)
 @click.option("--count", type=click.IntRange(1, 400), default=32, show_default=True)
-@click.option("--out", type=PATH, help="NAME.png by default.")
+@click.option("--out", type=PicturePath(), help="NAME.png by default.")
 def data_preview(name: str, split: Any, count: int, out: Path | None) -> None:
     """Write a contact sheet of drawn images with their boxes."""
     from digitcam.core.draw import write_image

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import click
+
+
+class PicturePath(click.Path):
+    """The path of a picture to write, of an ending that OpenCV writes: said before the work, it costs none."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, or fail naming its ending."""
+        import cv2
+
+        path = Path(super().convert(value, param, ctx))
+        if not cv2.haveImageWriter(path.name):
+            self.fail(f"{path}: cannot write a picture of kind {path.suffix!r}: use .png or .jpg.", param, ctx)
+        return path
 
 
 class FiniteRange(click.FloatRange):

@@ -162,6 +162,8 @@ def test_the_smallest_sizes_are_drawn() -> None:
 
 
 def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"quick: no such recipe: name its file, as train/recipes/quick\.toml$"):
+        load_recipe(Path("quick"))
     with pytest.raises(ConfigError, match=r"none\.toml: cannot read the recipe: No such file"):
         load_recipe(tmp_path / "none.toml")
 

@@ -11,7 +11,7 @@ import click
 
 from digitcam.core.errors import SinkError
 from digitcam.core.formats import FORMATS
-from digitcam.options import FiniteRange
+from digitcam.options import FiniteRange, PicturePath
 
 
 def check_writable(path: Path) -> None:
@@ -282,7 +282,11 @@ def bench_seed(
 @click.option("--images", type=click.IntRange(min=1), default=200, show_default=True, help="Images a point.")
 @click.option("--results", type=PATH, default=Path("benchmarks/results"), show_default=True, help="NAME-sweep.json.")
 @click.option(
-    "--picture", type=PATH, callback=_writable, default=Path("benchmarks/results/sweep.png"), show_default=True
+    "--picture",
+    type=PicturePath(),
+    callback=_writable,
+    default=Path("benchmarks/results/sweep.png"),
+    show_default=True,
 )
 def bench_sweep(bundles: tuple[str, ...], format_: str, images: int, results: Path, picture: Path) -> None:
     """How accuracy falls with digit height, contrast, blur and turn: one picture for all BUNDLES."""

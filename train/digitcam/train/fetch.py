@@ -54,7 +54,9 @@ def download(url: str, path: Path, published: Published) -> None:
         try:
             _receive(url, part, held, published.size)
         except (OSError, ValueError, http.client.HTTPException) as error:
-            raise SourceError(f"{url}: cannot download: {error}; put the file into {path.parent}") from None
+            raise SourceError(
+                f"{url}: cannot download: {error}: try another --mirror, or put the file into {path.parent}"
+            ) from None
         if (held := part.stat().st_size) < published.size:
             raise SourceError(
                 f"{url}: cannot download: it broke off after {held} of {published.size} bytes: run the same again, "
@@ -129,7 +131,7 @@ def _receive(url: str, part: Path, held: int, size: int) -> None:
     with urllib.request.urlopen(request, timeout=60) as response:
         start, total = _extent(response.headers, response.status == HTTPStatus.PARTIAL_CONTENT)
         if total is not None and total != size:
-            raise ValueError(f"it has {total} bytes, not {size}: try another --mirror")
+            raise ValueError(f"it has {total} bytes, not {size}")
         if start not in (0, held):
             raise ValueError(f"the server sent it from byte {start}, not {held}")
         with part.open("ab" if start else "wb") as file:

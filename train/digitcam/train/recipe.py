@@ -206,6 +206,8 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     ConfigError
         Naming the file, line and key, when the file is missing, no TOML, or a key is unknown or of a wrong value.
     """
+    if not path.suffix and not path.exists():
+        raise ConfigError(f"{path}: no such recipe: name its file, as train/recipes/{path.name}.toml")
     file = read_toml(path, "the recipe")
     for override in overrides:
         _override(file.tree, override)
