@@ -109,7 +109,11 @@ def test_run_prints_one_json_line_a_frame(tmp_path: Path) -> None:
         (["run", "--source", "/dev/video7"], 2, "/dev/video7: is a device: write v4l2:///dev/video7"),
         (["run", "--config", "{image}.toml"], 2, "{image}.toml"),
         (["run", "--frames", "0"], 2, "--frames"),
-        (["run", "--sheet", "{image}.txt"], 2, "'--sheet': {image}.txt: cannot write a picture of kind '.txt': use .png"),
+        (
+            ["run", "--sheet", "{image}.txt"],
+            2,
+            "'--sheet': {image}.txt: cannot write a picture of kind '.txt': use .png",
+        ),
         (["selftest", "nowhere"], 3, "nowhere: no such bundle"),
         (["audit", "nowhere"], 3, "nowhere: no such bundle"),
         (["train", "{image}"], 2, "not TOML"),

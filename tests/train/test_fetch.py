@@ -109,7 +109,9 @@ def test_a_server_that_sends_another_range(tmp_path: Path, mirror: Any, said: st
 
 def test_no_such_file_and_no_server(tmp_path: Path, mirror: Any) -> None:
     for url in (f"{mirror.url}/b.bin", "http://127.0.0.1:1/b.bin", "b.bin"):
-        with pytest.raises(SourceError, match=f"{url}: cannot download: .*: try another --mirror, or put the file into {tmp_path}"):
+        with pytest.raises(
+            SourceError, match=f"{url}: cannot download: .*: try another --mirror, or put the file into {tmp_path}"
+        ):
             download(url, tmp_path / "b.bin", FILE)
     assert list(tmp_path.iterdir()) == []
 

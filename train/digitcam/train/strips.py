@@ -218,11 +218,14 @@ def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.
     chosen = [clean[i] for i in rng.integers(len(clean), size=_wheel_count(rng))]
     chosen[-1] = meter[rng.integers(len(meter))]
     images = [wheel.image() for wheel in chosen]
+    stretch = 0.1
+    if split == "train":
+        images, stretch = wheels.varied(images, rng), 0.25
     if rng.random() < 0.2:
         images = [255 - image for image in images]
     high = round(tall / wheels.INSIDE[3])
     ratio = images[0].shape[1] / images[0].shape[0]
-    size = (max(4, round(high * ratio * float(rng.uniform(0.9, 1.1)))), high)
+    size = (max(4, round(high * ratio * float(rng.uniform(1 - stretch, 1 + stretch)))), high)
     way = cv2.INTER_AREA if high < images[0].shape[0] else cv2.INTER_CUBIC
     windows = _visible([cv2.resize(image, size, interpolation=way) for image in images])
     strip = _counter(windows, "".join(str(wheel.digit) for wheel in chosen), [w.inside for w in chosen], rng)
@@ -235,7 +238,7 @@ def cut_out_wheel(tall: float, level: float, split: Split, rng: np.random.Genera
     meters = _meters(split)
     meter, _ = meters[rng.integers(len(meters))]
     wheel = meter[rng.integers(len(meter))]
-    image = wheel.image()
+    (image,) = wheels.varied([wheel.image()], rng) if split == "train" else [wheel.image()]
     scale = tall / wheels.INSIDE[3] / image.shape[0]
     grey = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     height, width = grey.shape

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from digitcam.core.arrays import UInt8Array
+from digitcam.core.arrays import FloatArray, UInt8Array
 from digitcam.core.errors import SourceError
 from digitcam.train import mnist
 from digitcam.train.faces import DIGIT, Face
@@ -96,6 +96,38 @@ def meters(split: Split) -> tuple[tuple[Wheel, ...], ...]:
     except (OSError, tarfile.TarError, EOFError) as error:
         raise SourceError(f"{path}: cannot be unpacked: {error}: copy it again") from None
     return tuple(tuple(wheels) for _, wheels in sorted(found.items()) if len(wheels) >= 20)
+
+
+def varied(images: list[UInt8Array], rng: np.random.Generator) -> list[UInt8Array]:
+    """Return a meter's photographs, uint8 [h, w] each, as another meter might look: there are few to learn from.
+
+    All alike their digits are bent, made bolder or thinner, fainter or stronger against the wheel, and their tones
+    shifted; an edge of the window, brighter or darker, may show at the top or at the bottom.
+    """
+    bend = rng.uniform(-0.035, 0.035, (4, 3, 2)).astype(np.float32)
+    bold = rng.choice([None, cv2.MORPH_ERODE, cv2.MORPH_DILATE], p=[0.6, 0.2, 0.2])
+    strength, gamma = np.exp(rng.uniform(np.log((0.4, 0.6)), np.log((1.5, 1.7)))).tolist()
+    edge = float(rng.uniform(0.03, 0.18)) if rng.random() < 0.4 else 0.0
+    shade, below = float(rng.uniform(0, 255)), rng.random() < 0.5
+    tones = (255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
+
+    @cache
+    def bent(height: int, width: int) -> FloatArray:
+        off = cv2.resize(bend, (width, height), interpolation=cv2.INTER_CUBIC) * np.float32(height)
+        return np.asarray(off + np.indices((height, width), dtype=np.float32)[::-1].transpose(1, 2, 0))
+
+    def another(image: UInt8Array) -> UInt8Array:
+        height, width = image.shape
+        grey = cv2.remap(image, bent(height, width), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        if bold is not None and height > 32:
+            grey = cv2.morphologyEx(grey, int(bold), np.ones((3, 3), np.uint8))
+        wheel = cv2.blur(grey, (width // 2, height // 2))
+        grey = cv2.addWeighted(grey, strength, wheel, 1 - strength, 0)
+        high = round(edge * height)
+        grey[height - high if below else 0 : height if below else high] = shade
+        return np.asarray(cv2.LUT(grey, tones))
+
+    return list(map(another, images))
 
 
 def draw_wheel(
