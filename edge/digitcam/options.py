@@ -19,7 +19,7 @@ class PicturePath(click.Path):
         """Return the path, or fail naming its ending."""
         import cv2
 
-        path = Path(super().convert(value, param, ctx))
+        path: Path = super().convert(value, param, ctx)  # type: ignore[assignment]
         if not cv2.haveImageWriter(path.name):
             self.fail(f"{path}: cannot write a picture of kind {path.suffix!r}: use .png or .jpg.", param, ctx)
         return path

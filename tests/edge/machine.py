@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-
 # Below those that Linux gives to clients and to servers that ask for any.
 _PORTS = iter(random.sample(range(20_000, 32_000), 12_000))
 

@@ -28,6 +28,7 @@ from digitcam.train.strips import (
     _side_by_side,
     _stencilled,
     _visible,
+    code,
     drawn_wheels,
     house,
     printed,
@@ -168,7 +169,7 @@ def test_a_house_number_needs_the_labels(data_folder: Path) -> None:
         StreetData(kinds={"house": 1.0}, empty=0.0).sample("train", 0)
 
 
-@pytest.mark.parametrize("kind", [printed, drawn_wheels, KINDS["display"]])
+@pytest.mark.parametrize("kind", [printed, code, drawn_wheels, KINDS["display"]])
 def test_boxes_frame_the_ink(kind: object) -> None:
     for i in range(30):
         strip = kind(40.0, 128.0, "train", rng_for(1, 9, i))  # type: ignore[operator]
@@ -248,6 +249,17 @@ def test_a_stencil_s_bridges_cut_all_but_slender_digits() -> None:
     assert 2 <= len(empty) <= 5 and abs(empty.mean() - 29.5) <= 1
     assert (cut.ink[:, :15] == 255).all() and (line.ink == 255).all()
     assert cut.boxes_xywh is line.boxes_xywh
+
+
+def test_codes_have_many_a_1_and_two_to_ten_digits() -> None:
+    rng = np.random.default_rng(5)
+    strips = [code(40, 100, "train", rng) for _ in range(300)]
+    lengths = {len(strip.number) for strip in strips}
+    assert min(lengths) == 2 and max(lengths) == 10
+    assert all(len(strip.number) == len(strip.boxes_xywh) for strip in strips)
+    digits = "".join(strip.number for strip in strips)
+    # Half of them have a 1 for half of their digits, besides every tenth: 0.1 + 0.5 x 0.45.
+    assert digits.count("1") / len(digits) == pytest.approx(0.325, abs=0.04)
 
 
 @pytest.mark.parametrize(("position", "between"), [(3.0, False), (3.3, False), (3.4, True), (3.6, True), (3.7, False)])

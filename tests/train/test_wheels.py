@@ -12,6 +12,7 @@ from digitcam.core.errors import ConfigError, SourceError
 from digitcam.train import wheels
 from digitcam.train.data import data_set
 from digitcam.train.faces import typeface
+from digitcam.train.strips import cut_out_wheel, photographed_wheels
 
 
 def write_archive(folder: Path, names: list[str]) -> Path:
@@ -90,6 +91,47 @@ def test_a_drawn_wheel_rolls_upwards() -> None:
     assert clean[20:30].max() > 200
     assert half[24:26].max() < 60
     assert half[:14].max() > 150 and half[-14:].max() > 150
+
+
+def test_wheels_are_varied_alike() -> None:
+    wheel = np.full((80, 50), 180, np.uint8)
+    wheel[15:65, 20:30] = 60  # a 1, dark on bright
+    for seed in range(40):
+        first, second = wheels.varied([wheel, wheel], np.random.default_rng(seed))
+        assert first.dtype == np.uint8 and np.array_equal(first, second) and not np.array_equal(first, wheel)
+        # An edge of the window hides at most 0.18 of the height, which is 14 rows.
+        middle = first[20:60].astype(float)
+        assert middle[:, 23:27].mean() < middle[:, 2:12].mean() - 15
+
+
+def test_without_ink_only_the_tone_shifts() -> None:
+    tones = {
+        int(wheels.varied([np.full((80, 50), 100, np.uint8)], np.random.default_rng(i))[0][40, 25]) for i in range(60)
+    }
+    # 255 (100 / 255)^gamma with gamma from 0.6 to 1.7.
+    assert 51 <= min(tones) < 65 and 135 < max(tones) <= 146
+
+
+def test_only_training_varies_wheels(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = [f"collected/watermeter/new/{i}.0_{j}.png" for i in range(10) for j in "ab"]
+    write_archive(data_folder, [*train, *(name.replace("new", "pp") for name in train)])
+    rng, varied = np.random.default_rng(1), []
+    monkeypatch.setattr(wheels, "varied", lambda images, _: varied.append(len(images)) or images)
+    for kind in (photographed_wheels, cut_out_wheel):
+        kind(40, 100, "validation", rng)
+        assert not varied
+    strip = photographed_wheels(40, 100, "train", rng)
+    cut_out_wheel(40, 100, "train", rng)
+    assert varied == [len(strip.number), 1]
+
+
+def test_a_wheel_cut_out_is_nothing_but_its_photograph(data_folder: Path) -> None:
+    write_archive(data_folder, [f"collected/watermeter/pp/7.0_{i}.png" for i in range(20)])
+    strip = cut_out_wheel(32, 200, "validation", np.random.default_rng(1))
+    # A digit 32 high stands in a photograph 32 / 0.64 high, half as wide: all of the flat grey 90.
+    assert strip.grey.shape == (50, 25) and (strip.grey == 90).all() and (strip.cover == 255).all()
+    assert strip.number == "7" and strip.detail == pytest.approx(0.64 * 40)
+    np.testing.assert_allclose(strip.boxes_xywh, [[0.14 * 25, 0.18 * 50, 0.72 * 25, 0.64 * 50]], rtol=1e-6)
 
 
 def test_date_codes_are_for_measuring_alone(data_folder: Path) -> None:

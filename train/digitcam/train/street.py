@@ -46,8 +46,8 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
     """Frames with a number, with several, or with none.
 
     kinds
-        Which kinds of numbers are drawn, with weights. `house` needs SVHN's labels, `wheels` the photographs of
-        `digitcam.train.wheels`, `handwriting` MNIST; `counter`, `display` and `print` need nothing.
+        Which kinds of numbers are drawn, with weights. `house` needs SVHN's labels, `wheels` and `wheel` photographs
+        as `digitcam.train.wheels` has, `handwriting` MNIST; `counter`, `display`, `print` and `code` need nothing.
     empty
         Share of frames without a number.
     several

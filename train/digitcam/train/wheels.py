@@ -105,22 +105,23 @@ def varied(images: list[UInt8Array], rng: np.random.Generator) -> list[UInt8Arra
     shifted; an edge of the window, brighter or darker, may show at the top or at the bottom.
     """
     bend = rng.uniform(-0.035, 0.035, (4, 3, 2)).astype(np.float32)
-    bold = rng.choice([None, cv2.MORPH_ERODE, cv2.MORPH_DILATE], p=[0.6, 0.2, 0.2])
+    bold = (None, None, None, cv2.MORPH_ERODE, cv2.MORPH_DILATE)[rng.integers(5)]
     strength, gamma = np.exp(rng.uniform(np.log((0.4, 0.6)), np.log((1.5, 1.7)))).tolist()
     edge = float(rng.uniform(0.03, 0.18)) if rng.random() < 0.4 else 0.0
     shade, below = float(rng.uniform(0, 255)), rng.random() < 0.5
     tones = (255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
 
     @cache
-    def bent(height: int, width: int) -> FloatArray:
-        off = cv2.resize(bend, (width, height), interpolation=cv2.INTER_CUBIC) * np.float32(height)
-        return np.asarray(off + np.indices((height, width), dtype=np.float32)[::-1].transpose(1, 2, 0))
+    def bent(height: int, width: int) -> tuple[FloatArray, FloatArray]:
+        off_x, off_y = cv2.split(cv2.resize(bend, (width, height), interpolation=cv2.INTER_CUBIC) * np.float32(height))
+        rows, columns = np.indices((height, width), dtype=np.float32)
+        return columns + off_x, rows + off_y
 
     def another(image: UInt8Array) -> UInt8Array:
         height, width = image.shape
-        grey = cv2.remap(image, bent(height, width), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        grey = cv2.remap(image, *bent(height, width), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         if bold is not None and height > 32:
-            grey = cv2.morphologyEx(grey, int(bold), np.ones((3, 3), np.uint8))
+            grey = cv2.morphologyEx(grey, bold, np.ones((3, 3), np.uint8))
         wheel = cv2.blur(grey, (width // 2, height // 2))
         grey = cv2.addWeighted(grey, strength, wheel, 1 - strength, 0)
         high = round(edge * height)
