@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 RESULTS := benchmarks/results
+KINDS := house wheels counter display print handwriting
 READMES := README.md benchmarks/README.md train/README.md train/recipes/seed/README.md
 VENV := .venv
 BIN := $(VENV)/bin
@@ -71,6 +72,7 @@ bench: $(VENV)/ready
 	  $(BIN)/digitcam bench accuracy $$name --split test --data street --data street-empty --data wheels --data datecodes --out $(RESULTS)/$$name-world.json && \
 	  $(BIN)/digitcam bench accuracy $$name --split train --data svhn-photographs --out $(RESULTS)/$$name-svhn.json || exit; done
 	for name in digitcam-s digitcam-n; do \
+	  $(BIN)/digitcam bench accuracy $$name --split test --count 1000 $(KINDS:%=--data street-%) --out $(RESULTS)/$$name-kinds.json && \
 	  $(BIN)/digitcam bench debug $$name --data street --out $(RESULTS)/$$name-debug.json && \
 	  $(BIN)/digitcam bench peers $$name --format int8.onnx --data street --frames 300 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
 	$(BIN)/digitcam bench overhead canvas --out $(RESULTS)/canvas-overhead.json

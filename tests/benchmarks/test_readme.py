@@ -20,6 +20,7 @@ from digitcam.benchmarks.results import (
 from digitcam.benchmarks.views import OF_BUNDLE
 from digitcam.core.bundle import open_bundle
 from digitcam.core.errors import BenchmarkInvalidError
+from digitcam.train.street import MIX
 
 REPOSITORY = Path(__file__).parents[2]
 PARTS = ("benchmarks", "edge", "export", "tests", "train")
@@ -135,6 +136,30 @@ def test_the_float_formats_are_called_alike_only_where_they_are(measured: Path) 
     changed = replace(first, formats={**first.formats, "fp32.tflite": apart})
     write_result(path, replace(result, data_sets=[changed, *result.data_sets[1:]]))
     assert said not in readme.world_table(measured, readme.NOT_MADE_FOR)
+
+
+def test_every_kind_of_street_has_its_row(tmp_path: Path) -> None:
+    assert list(readme.KINDS) == list(MIX)
+    found = read_result(readme.RESULTS / "digitcam-n-world.json", AccuracyResult)
+    street = found.data_sets[0]
+    for network, accuracies in {"digitcam-s": (0.75, 0.9), "digitcam-n": (0.5, 0.8)}.items():
+        data_sets = []
+        for kind in readme.KINDS:
+            share = accuracies[kind == "print"]
+            formats = {
+                name: replace(one, difference=-0.25 if name == "int8.onnx" else 0.5)
+                for name, one in street.formats.items()
+            }
+            metrics = replace(street.formats["fp32.onnx"].metrics, images=400, sequence_accuracy=share)
+            formats["fp32.onnx"] = replace(street.formats["fp32.onnx"], metrics=metrics)
+            data_sets.append(replace(street, data=f"street-{kind}", images=400, formats=formats))
+        write_result(tmp_path / f"{network}-kinds.json", replace(found, data_sets=data_sets))
+    rows = {row.split(" | ")[0]: row.split(" | ")[1:] for row in readme.kinds_table(tmp_path).splitlines()[2:-2]}
+    assert len(rows) == 6
+    # Wilson's of 300, 200, 360 and 320 in 400.
+    house, printed = rows[f"| {readme.KINDS['house']}"], rows[f"| {readme.KINDS['print']}"]
+    assert house == ["0.750 (0.705 to 0.790)", "-0.2", "+0.5", "0.500 (0.451 to 0.549)", "-0.2", "+0.5 |"]
+    assert (printed[0], printed[3]) == ("0.900 (0.867 to 0.926)", "0.800 (0.758 to 0.836)")
 
 
 def test_a_changed_table_is_made_anew_and_the_rest_kept(tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ MADE_FOR = [(row, network) for row in WORLD[:5] for network in SHIPPED[1:]]
 """What the networks for photographs were made for."""
 NOT_MADE_FOR = [(row, network) for row in WORLD for network in SHIPPED if (row, network) not in MADE_FOR]
 """The rest; `canvas` on its own canvases is in `accuracy_table` too, in more detail."""
+KINDS = {
+    "house": "house numbers, placed and stretched as SVHN's labels say",
+    "wheels": "counters of one to eight photographed wheels, of meters not trained on",
+    "counter": "counters of drawn wheels",
+    "display": "displays, of seven segments or dots",
+    "print": "printed numbers of up to ten digits",
+    "handwriting": "handwritten numbers, of MNIST's digits",
+}
+"""The kinds of numbers in `street`."""
 PEERS = ("canvas-peers.json", "digitcam-s-peers.json", "digitcam-n-peers.json", "digitcam-s-datecodes-peers.json")
 """Comparisons with other readers; the first is always there."""
 RESULTS = ROOT / "benchmarks" / "results"
@@ -104,6 +113,31 @@ def world_table(results: Path, of: Sequence[tuple[tuple[str, str, str], str]]) -
         "lost or won, on the same images. Last three columns for int8.tflite: IoU of the number's box, share of images "
         "with an accepted reading, and with one that is wrong. "
         "From `benchmarks/results/NAME-world.json`, `NAME-svhn.json` and `NAME-accuracy.json`."
+    )
+    return "\n".join([*rows, "", note])
+
+
+def kinds_table(results: Path) -> str:
+    """Return what the networks for photographs read of each kind of number in `street`, float and int8."""
+    networks = SHIPPED[1:]
+    formats = ("fp32 (95 %)", "int8.onnx", "int8.tflite")
+    heads = [f"{network}, {format}" for network in networks for format in formats]
+    rows = [f"| numbers | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    measured = [read_result(results / f"{network}-kinds.json", AccuracyResult) for network in networks]
+    counts = set()
+    for kind, label in KINDS.items():
+        cells = []
+        for result in measured:
+            data = next(data for data in result.data_sets if data.data == f"street-{kind}")
+            counts.add(data.images)
+            share = data.formats["fp32.onnx"].metrics.sequence_accuracy
+            low, high = wilson(round(share * data.images), data.images)
+            differences = (f"{data.formats[format].difference:+.1f}" for format in formats[1:])
+            cells += [f"{share:.3f} ({low:.3f} to {high:.3f})", *differences]
+        rows.append(f"| {label} | {' | '.join(cells)} |")
+    note = (
+        f"{', '.join(f'{count:,}' for count in sorted(counts))} scenes of each kind, test split; fp32: share read "
+        "exactly right; int8: points against it. From `benchmarks/results/NAME-kinds.json`."
     )
     return "\n".join([*rows, "", note])
 
@@ -311,6 +345,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "accuracy": accuracy_table,
     "world": partial(world_table, of=MADE_FOR),
     "world_others": partial(world_table, of=NOT_MADE_FOR),
+    "kinds": kinds_table,
     "debug": debug_table,
     "latency": latency_table,
     "latency_avx2": partial(latency_table, of="latency-avx2"),

@@ -10,7 +10,7 @@ from digitcam.core.errors import ConfigError
 from digitcam.train.canvas import CanvasData
 from digitcam.train.mnist import Split
 from digitcam.train.real import DateCodes, HousePhotographs, WheelPhotographs
-from digitcam.train.street import StreetData
+from digitcam.train.street import MIX, StreetData
 from digitcam.train.svhn import STAND_IN, SvhnData
 
 Data: TypeAlias = CanvasData | StreetData | SvhnData
@@ -21,6 +21,7 @@ DATA_SETS: dict[str, Data | DateCodes | HousePhotographs | WheelPhotographs] = {
     "glyphs-variable": CanvasData(digits="glyphs"),
     "street": StreetData(empty=0.0),
     "street-empty": StreetData(empty=1.0),
+    **{f"street-{kind}": StreetData(kinds={kind: 1.0}, empty=0.0, several=0.0) for kind in MIX},
     "svhn": SvhnData(stand_in=True),
     "svhn-photographs": HousePhotographs(),
     "wheels": WheelPhotographs(),
