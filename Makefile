@@ -74,7 +74,7 @@ bench: $(VENV)/ready
 	for name in digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench accuracy $$name --split test --count 1000 $(KINDS:%=--data street-%) --out $(RESULTS)/$$name-kinds.json && \
 	  $(BIN)/digitcam bench debug $$name --data street --out $(RESULTS)/$$name-debug.json && \
-	  $(BIN)/digitcam bench peers $$name --format int8.onnx --data street --frames 300 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
+	  $(BIN)/digitcam bench peers $$name --format int8.onnx --data street --frames 200 --tune 12 --out $(RESULTS)/$$name-peers.json || exit; done
 	$(BIN)/digitcam bench overhead canvas --out $(RESULTS)/canvas-overhead.json
 	for name in canvas digitcam-s digitcam-n; do \
 	  $(BIN)/digitcam bench latency $$name --threads 1 --threads 2 --out $(RESULTS)/$$name-latency.json && \

@@ -34,7 +34,8 @@ def main() -> None:
         sys.exit(ConfigError.exit_code)
     except click.ClickException as error:
         command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "digitcam"
-        print(f"digitcam: {' '.join(error.format_message().split())} See '{command} --help'.", file=sys.stderr)
+        message = " ".join(error.format_message().split()).removesuffix(".")
+        print(f"digitcam: {message}. See '{command} --help'.", file=sys.stderr)
         sys.exit(ConfigError.exit_code)
     except DigitcamError as error:
         # As the run that it ends is logged.
@@ -293,7 +294,7 @@ def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bo
 
     loaded = load_recipe(recipe, overrides)
     try:
-        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start))
+        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start).with_name("weights.pt"))
     except StoppedError as stopped:
         options = [word for override in overrides for word in ("--set", override)]
         options += ["--out", str(out)] if out else []

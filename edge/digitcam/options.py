@@ -10,17 +10,21 @@ import click
 
 
 class PicturePath(click.Path):
-    """The path of a picture to write, of an ending that OpenCV writes: said before the work, it costs none."""
+    """The path of a picture to write, of an ending that OpenCV writes, or of none where a folder will do as well.
 
-    def __init__(self) -> None:
+    Said before the work, it costs none.
+    """
+
+    def __init__(self, or_folder: bool = False) -> None:
         super().__init__(path_type=Path)
+        self.or_folder = or_folder
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, or fail naming its ending."""
         import cv2
 
         path: Path = super().convert(value, param, ctx)  # type: ignore[assignment]
-        if not cv2.haveImageWriter(path.name):
+        if not (cv2.haveImageWriter(path.name) or (self.or_folder and not path.suffix)):
             self.fail(f"{path}: cannot write a picture of kind {path.suffix!r}: use .png or .jpg.", param, ctx)
         return path
 

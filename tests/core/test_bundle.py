@@ -74,6 +74,9 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 def test_what_is_no_bundle(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ModelError, match=r"no such bundle.*canvas"):
         open_bundle(tmp_path / "nowhere")
+    (tmp_path / "weights.pt").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"weights\.pt: is a checkpoint: make a bundle of it: digitcam export "):
+        open_bundle(tmp_path / "weights.pt")
     (tmp_path / "text.digitcam").write_text("hello")
     with pytest.raises(ModelError, match="neither a folder nor a zip"):
         open_bundle(tmp_path / "text.digitcam")

@@ -114,6 +114,7 @@ def test_run_prints_one_json_line_a_frame(tmp_path: Path) -> None:
             2,
             "'--sheet': {image}.txt: cannot write a picture of kind '.txt': use .png",
         ),
+        (["data", "fetch"], 2, "svhn. See '"),
         (["selftest", "nowhere"], 3, "nowhere: no such bundle"),
         (["audit", "nowhere"], 3, "nowhere: no such bundle"),
         (["train", "{image}"], 2, "not TOML"),

@@ -31,6 +31,7 @@ from digitcam.train.interrupt import StoppedError
 from digitcam.train.model import NetworkConfig
 from digitcam.train.preview import failures
 from digitcam.train.recipe import Recipe, Schedule, Window
+from digitcam.train.street import StreetData
 from digitcam.train.svhn import SvhnData
 
 TINY = Recipe(
@@ -529,6 +530,22 @@ def test_what_is_missing_is_named_before_training(tmp_path: Path, data_folder: P
     assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
     with pytest.raises(ConfigError, match="'canvas-six' is not known"):
         loop.train(msgspec.structs.replace(TINY, validation=("canvas-six",)), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("data", "validation", "named"),
+    [
+        # Neither the first batch nor the first validation frame has a number of the kind that lacks its data.
+        (StreetData(kinds={"print": 1.0}), "street", "svhn"),
+        (StreetData(kinds={"print": 1e6, "wheel": 1e-6}), "street-print", "meter_digits"),
+    ],
+)
+def test_a_kind_without_its_data_is_named_before_training(
+    data: StreetData, validation: str, named: str, tmp_path: Path, data_folder: Path
+) -> None:
+    with pytest.raises(SourceError, match=named):
+        loop.train(msgspec.structs.replace(TINY, data=data, validation=(validation,)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_validation_set_smaller_than_what_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

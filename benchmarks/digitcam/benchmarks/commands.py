@@ -53,7 +53,11 @@ def bench() -> None:
     "--format", "formats", type=click.Choice(FORMATS), multiple=True, help="Beside fp32.onnx; all by default."
 )
 @click.option("--max-drop", type=FiniteRange(min=0), help="Exit 7 when a format loses more points than this.")
-@click.option("--pictures", type=PATH, help="Also a picture file of the images that were flipped, the worst first.")
+@click.option(
+    "--pictures",
+    type=PicturePath(or_folder=True),
+    help="Also a picture of the images that were flipped, the worst first; of several bundles the folder.",
+)
 @click.option(
     "--out", type=PATH, required=True, help="The result file; of several bundles the folder of NAME-accuracy.json."
 )

@@ -103,6 +103,8 @@ def open_bundle(where: str | Path) -> Bundle:
     if not (path.is_dir() or path.is_file()):
         shipped = ", ".join(sorted(folder.name for folder in SHIPPED.glob("*/")))
         raise ModelError(f"{where}: no such bundle: give a folder, a .digitcam file, or a shipped name ({shipped})")
+    if path.suffix == ".pt":
+        raise ModelError(f"{path}: is a checkpoint: make a bundle of it: digitcam export {path} --out FOLDER")
     read = _place(path).read
     data = _try(read, CARD, path)
     card = decode_card(data, path / CARD)

@@ -50,6 +50,12 @@ def source_of(data: Data, split: Split) -> str:
     return data.source(split) if isinstance(data, SvhnData) else str(type(data).__struct_config__.tag)
 
 
+def check_there(data: object, split: Split) -> None:
+    """Raise SourceError when one of street's kinds lacks its data, which the first images may do without."""
+    if isinstance(data, StreetData):
+        data.check_there(split)
+
+
 def caution(data: object, split: Split) -> str:
     """Return what must be said beside any result on a data set's split; empty where there is nothing."""
     if isinstance(data, SvhnData) and data.source(split) == STAND_IN:

@@ -19,7 +19,7 @@ from digitcam.core.errors import ConfigError, DigitcamError
 from digitcam.train.batches import Batches, drawing, steps_of
 from digitcam.train.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from digitcam.train.curves import read_log, write_curves
-from digitcam.train.data import caution, samples, size_of
+from digitcam.train.data import caution, check_there, data_set, samples, size_of
 from digitcam.train.distributed import any_process, from_first, joined, rank, world
 from digitcam.train.evaluate import Results, read_network
 from digitcam.train.interrupt import StoppedError, stopping
@@ -98,8 +98,10 @@ class Run:
         batches = Batches(recipe, rank(), world())
         first = batches[0]
         self.source = batches.source
+        check_there(recipe.data, "train")
         for name in recipe.validation:
             next(iter(samples(name, "validation", 1)))
+            check_there(data_set(name), "validation")
         saved = from_first(partial(_earlier, self.path, recipe, resume))
         self.trainer = Trainer(recipe)
         self.trainer.check(first)

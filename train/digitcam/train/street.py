@@ -90,6 +90,11 @@ class StreetData(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="s
         """Return how many images a split has; training may draw on beyond: every index is a new image."""
         return _SIZES[split]
 
+    def check_there(self, split: Split) -> None:
+        """Raise SourceError when the data that one of the kinds needs is absent."""
+        for kind in self.kinds:
+            KINDS[kind](SMALLEST, 0.0, split, rng_for(self.seed, _STREAMS[split], 0))
+
     def sample(self, split: Split, index: int, height: int = HEIGHT, width: int = WIDTH) -> Sample:
         """Draw image `index` of a split.
 
