@@ -44,14 +44,31 @@ def _nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_where_nothing_can_be_written_is_said_before_anything_is_measured(verb: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("earlier")
+    folder = tmp_path / "folder.png"
+    folder.mkdir()
     for path, said in (
-        (tmp_path / "file" / "x.json", "cannot be written: Not a directory"),
-        (tmp_path, "is a folder: name a file"),
+        (tmp_path / "file" / "x.png", "cannot be written: Not a directory"),
+        (folder, "is a folder: name a file"),
     ):
         done = run(verb, *VERBS[verb], str(path))
         assert isinstance(done.exception, SinkError) and done.exception.exit_code == 5
         assert str(done.exception).startswith(f"{path}: ") and str(done.exception).endswith(said)
+    folder.rmdir()
     assert [found.name for found in tmp_path.iterdir()] == ["file"] and (tmp_path / "file").read_text() == "earlier"
+
+
+@pytest.mark.usefixtures("_nothing_is_measured")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["sweep", "canvas", "--picture", "x.txt"],
+        ["accuracy", "canvas", "--data", "glyphs-variable", "--out", "x.json", "--pictures", "x.txt"],
+    ],
+)
+def test_an_ending_of_no_picture_is_told_before_anything_is_measured(words: list[str]) -> None:
+    done = run(*words)
+    assert isinstance(done.exception, BadParameter) and done.exception.exit_code == 2
+    assert "x.txt: cannot write a picture of kind '.txt': use .png or .jpg" in str(done.exception)
 
 
 @pytest.mark.parametrize(
