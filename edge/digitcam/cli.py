@@ -289,12 +289,13 @@ def train(recipe: Path, out: Path | None, overrides: tuple[str, ...], resume: bo
     import shlex
 
     from digitcam.train.interrupt import StoppedError
+    from digitcam.train.loop import WEIGHTS
     from digitcam.train.loop import train as train_recipe
     from digitcam.train.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides)
     try:
-        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start).with_name("weights.pt"))
+        click.echo(train_recipe(loaded, out or Path("runs") / loaded.name, resume, start).with_name(WEIGHTS))
     except StoppedError as stopped:
         options = [word for override in overrides for word in ("--set", override)]
         options += ["--out", str(out)] if out else []

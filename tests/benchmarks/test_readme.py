@@ -140,6 +140,8 @@ def test_the_float_formats_are_called_alike_only_where_they_are(measured: Path) 
 
 def test_every_kind_of_street_has_its_row(tmp_path: Path) -> None:
     assert list(readme.KINDS) == list(MIX)
+    made = re.search(r"^KINDS := (.*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+    assert made and made[1].split() == list(MIX)
     found = read_result(readme.RESULTS / "digitcam-n-world.json", AccuracyResult)
     street = found.data_sets[0]
     for network, accuracies in {"digitcam-s": (0.75, 0.9), "digitcam-n": (0.5, 0.8)}.items():

@@ -30,6 +30,8 @@ from digitcam.train.trainer import DivergedError, Trainer, digits_first, learnin
 
 VALIDATION_IMAGES = 1_000
 """Images of each validation set looked at beside training, of a smaller one all; the export's gates look at more."""
+WEIGHTS = "weights.pt"
+"""What a run's folder calls the file that is exported, kept and shared."""
 FAILURES = 24
 """Images on the sheet of failures."""
 
@@ -206,7 +208,7 @@ class Run:
 
     def _finish(self) -> None:
         final = read_checkpoint(self.path)
-        write_checkpoint(self.path.with_name("weights.pt"), self.recipe, final.weights, final.images)
+        write_checkpoint(self.path.with_name(WEIGHTS), self.recipe, final.weights, final.images)
         write_curves(self.out / "curves.png", read_log(self.out / "log.jsonl"))
         if not self.results:  # the run before was ended between its last checkpoint and here
             self._validate()

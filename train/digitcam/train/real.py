@@ -95,9 +95,7 @@ class WheelPhotographs(msgspec.Struct, frozen=True):
         """
         wheel = _single_wheels(split)[index]
         image = wheel.image()
-        h, w = image.shape
-        box = np.array([wheel.inside], dtype=np.float32) * np.array([w, h, w, h], dtype=np.float32)
-        return fitted(image, str(wheel.digit), box, height, width)
+        return fitted(image, str(wheel.digit), wheel.boxes_xywh(*image.shape), height, width)
 
 
 @cache

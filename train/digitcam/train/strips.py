@@ -217,19 +217,23 @@ def photographed_wheels(tall: float, level: float, split: Split, rng: np.random.
     meter, clean = meters[rng.integers(len(meters))]
     chosen = [clean[i] for i in rng.integers(len(clean), size=_wheel_count(rng))]
     chosen[-1] = meter[rng.integers(len(meter))]
-    images = [wheel.image() for wheel in chosen]
-    stretch = 0.1
-    if split == "train":
-        images, stretch = wheels.varied(images, rng), 0.25
+    images = _photographs(chosen, split, rng)
+    stretch = 0.25 if split == "train" else 0.1
     if rng.random() < 0.2:
         images = [255 - image for image in images]
     high = round(tall / wheels.INSIDE[3])
     ratio = images[0].shape[1] / images[0].shape[0]
     size = (max(4, round(high * ratio * float(rng.uniform(1 - stretch, 1 + stretch)))), high)
     way = cv2.INTER_AREA if high < images[0].shape[0] else cv2.INTER_CUBIC
-    windows = _visible([cv2.resize(image, size, interpolation=way) for image in images])
+    windows = _visible([np.asarray(cv2.resize(image, size, interpolation=way)) for image in images])
     strip = _counter(windows, "".join(str(wheel.digit) for wheel in chosen), [w.inside for w in chosen], rng)
     return strip._replace(detail=wheels.INSIDE[3] * min(image.shape[0] for image in images))
+
+
+def _photographs(chosen: list[wheels.Wheel], split: Split, rng: np.random.Generator) -> list[UInt8Array]:
+    """Return wheels' photographs, as another meter might look where something learns from them."""
+    images = [wheel.image() for wheel in chosen]
+    return wheels.varied(images, rng) if split == "train" else images
 
 
 def cut_out_wheel(tall: float, level: float, split: Split, rng: np.random.Generator) -> Strip:
@@ -238,13 +242,12 @@ def cut_out_wheel(tall: float, level: float, split: Split, rng: np.random.Genera
     meters = _meters(split)
     meter, _ = meters[rng.integers(len(meters))]
     wheel = meter[rng.integers(len(meter))]
-    (image,) = wheels.varied([wheel.image()], rng) if split == "train" else [wheel.image()]
+    (image,) = _photographs([wheel], split, rng)
     scale = tall / wheels.INSIDE[3] / image.shape[0]
     grey = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    height, width = grey.shape
-    box = np.array([wheel.inside], dtype=np.float32) * np.array([width, height, width, height], dtype=np.float32)
     cover = np.full(grey.shape, 255, dtype=np.uint8)
-    return Strip(np.asarray(grey), cover, str(wheel.digit), box, wheels.INSIDE[3] * image.shape[0])
+    detail = wheels.INSIDE[3] * image.shape[0]
+    return Strip(np.asarray(grey), cover, str(wheel.digit), wheel.boxes_xywh(*grey.shape), detail)
 
 
 def _visible(windows: list[UInt8Array]) -> list[UInt8Array]:

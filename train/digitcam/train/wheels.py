@@ -57,6 +57,10 @@ class Wheel(NamedTuple):
         past = (self.position - self.digit + 5) % 10 - 5
         return x, min(max(0.0, y - PITCH * past), 1 - height), width, height
 
+    def boxes_xywh(self, height: int, width: int) -> FloatArray:
+        """Return that digit's box float32 [1, 4] in the photograph at a size in pixels."""
+        return np.array([self.inside], dtype=np.float32) * np.array([width, height, width, height], dtype=np.float32)
+
     def image(self) -> UInt8Array:
         """Return the photograph, grey uint8 [h, w]."""
         return cv2.imdecode(np.frombuffer(self.encoded, np.uint8), cv2.IMREAD_GRAYSCALE)  # type: ignore[return-value]
@@ -91,7 +95,7 @@ def meters(split: Split) -> tuple[tuple[Wheel, ...], ...]:
         raise SourceError(
             f"{path}: no such file: set DIGITCAM_DATA to the folder that holds meter_digits/, or pack it from "
             "https://github.com/haverland/Tenth-of-step-of-a-meter-digit as train/README.md says, or leave 'wheels' "
-            "out of the recipe's data.kinds"
+            "and 'wheel' out of the recipe's data.kinds"
         ) from None
     except (OSError, tarfile.TarError, EOFError) as error:
         raise SourceError(f"{path}: cannot be unpacked: {error}: copy it again") from None
